@@ -1,0 +1,1 @@
+"""Celeriac: durable workflows on Celery."""
