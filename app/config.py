@@ -1,0 +1,208 @@
+"""Settings: one value, read once from the environment and checked before anything starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+PREFIX = "CELERIAC_"
+
+
+class ConfigError(Exception):
+    """A setting is missing or cannot be used; the message says what was expected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every setting of Celeriac. ``docs/configuration.md`` has the same table for people."""
+
+    #: SQLAlchemy URL; ``postgres://`` is understood.
+    database_url: str = "sqlite:///celeriac.db"
+    #: Where Celery's messages go: ``redis://`` or ``amqp://``.
+    broker_url: str = "redis://127.0.0.1:6379/0"
+    #: Redis for the ledger, RedBeat and live updates; the broker's when that is Redis.
+    redis_url: str = ""
+    #: Connections per process to the database.
+    database_pool_size: int = 5
+
+    # --- API -------------------------------------------------------------------------------
+    #: ``none`` (no authentication; loopback only unless insecure is set), ``token`` or ``jwt``.
+    auth_mode: str = "none"
+    #: Listen beyond loopback without authentication.
+    insecure: bool = False
+    #: Largest page of a list.
+    max_limit: int = 1000
+    #: Largest request body in bytes.
+    max_body_bytes: int = 16 * 1024 * 1024
+    #: Whether ``DELETE /v2/action_executions/<id>`` works.
+    allow_action_execution_deletion: bool = False
+    #: ``mandatory``, ``enabled`` (clients may skip validation) or ``disabled``.
+    validation_mode: str = "mandatory"
+    #: JSON file that ``GET /info`` shows; empty: the endpoint is off.
+    info_file: str = ""
+    #: Comma separated origins that browsers may call from.
+    cors_origins: tuple[str, ...] = ()
+
+    # --- engine ----------------------------------------------------------------------------
+    #: Largest input, output, params or published value in KiB; -1: no limit.
+    field_size_limit_kb: int = 1024
+    #: Most inline steps (actions run by the engine itself) in one transaction.
+    inline_steps: int = 1000
+    #: Most seconds of inline steps in one transaction.
+    inline_seconds: float = 1.0
+    #: Most events applied in one transaction.
+    batch_size: int = 500
+    #: Deepest nesting of sub-workflows.
+    max_depth: int = 100
+    #: Expression languages that may be used.
+    allowed_languages: tuple[str, ...] = ("yaql", "jinja")
+    #: Seconds that one expression may take.
+    expression_seconds: float = 5.0
+    #: Raise instead of repairing when an invariant of the engine is broken (tests).
+    strict_invariants: bool = False
+
+    # --- actions ---------------------------------------------------------------------------
+    #: Targets this executor serves besides the common queue, comma separated.
+    executor_targets: tuple[str, ...] = ()
+    #: Seconds after which any action without a timeout of its own is stopped.
+    action_time_limit: float = 3600.0
+    #: Seconds a claim of a running action lasts unless renewed.
+    lease_seconds: float = 15.0
+    #: Seconds until a dispatched action that nobody claimed is looked at.
+    dispatch_check_seconds: float = 10.0
+    #: Seconds between two sweeps.
+    sweep_interval: float = 5.0
+    #: Largest result of an action in bytes.
+    max_result_bytes: int = 5 * 1024 * 1024
+    #: Only these hosts may be called by std.http and web hooks; empty: any.
+    http_allowed_hosts: tuple[str, ...] = ()
+    #: Networks that std.http and web hooks must not reach.
+    http_denied_networks: tuple[str, ...] = (
+        "127.0.0.0/8",
+        "::1/128",
+        "169.254.0.0/16",
+        "fe80::/10",
+        "0.0.0.0/8",
+        "::/128",
+        "224.0.0.0/4",
+        "ff00::/8",
+    )
+    #: Seconds; 0: none.
+    http_default_timeout: float = 60.0
+    http_max_response_bytes: int = 5 * 1024 * 1024
+    #: Actions written in Python in code sources may run (in executors only).
+    dynamic_actions: bool = False
+    #: Folder with one file per secret, for ``secret('name')`` in executors.
+    secrets_dir: str = ""
+
+    # --- time and events -------------------------------------------------------------------
+    cron_triggers: bool = True
+    #: YAML file with event definitions for event triggers.
+    event_definitions_file: str = ""
+    #: URL of the bus the event engine listens to; empty: off.
+    event_bus_url: str = ""
+    #: Publishers for every execution: JSON list of objects.
+    notify: str = ""
+    #: Days after which events of finished executions are deleted; 0: never.
+    event_retention_days: float = 30.0
+    #: Minutes after which finished executions are deleted; 0: never.
+    expiration_older_than: int = 0
+    #: Most finished executions kept; 0: all.
+    expiration_max_finished: int = 0
+
+    # --- running ---------------------------------------------------------------------------
+    #: ``console`` or ``json``.
+    log_format: str = "console"
+    log_level: str = "INFO"
+
+    def __post_init__(self) -> None:
+        positive = (
+            "database_pool_size", "max_limit", "max_body_bytes", "inline_steps", "inline_seconds",
+            "batch_size", "max_depth", "expression_seconds", "action_time_limit", "lease_seconds",
+            "dispatch_check_seconds", "sweep_interval", "max_result_bytes",
+            "http_max_response_bytes",
+        )  # fmt: skip
+        for name in positive:
+            value = getattr(self, name)
+            if value <= 0:
+                raise ConfigError(
+                    f"{PREFIX}{name.upper()}: expected a positive number, got {value}"
+                )
+        _choice("validation_mode", self.validation_mode, ("mandatory", "enabled", "disabled"))
+        _choice("auth_mode", self.auth_mode, ("none", "token", "jwt"))
+        _choice("log_format", self.log_format, ("console", "json"))
+        object.__setattr__(self, "database_url", database_url(self.database_url))
+        if not self.redis_url:
+            if not self.broker_url.startswith(("redis://", "rediss://")):
+                raise ConfigError(
+                    f"{PREFIX}REDIS_URL: expected a redis:// URL, since the broker is no Redis"
+                )
+            object.__setattr__(self, "redis_url", self.broker_url)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
+        """The settings that the environment holds; the only reader of it.
+
+        ``CELERIAC_<NAME>`` sets a setting, ``CELERIAC_<NAME>_FILE`` names a file that holds it.
+        Hosts that give ``DATABASE_URL`` and ``REDIS_URL`` are understood.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        types = get_type_hints(cls)
+        for each in fields(cls):
+            text = environ.get(PREFIX + each.name.upper())
+            path = environ.get(f"{PREFIX}{each.name.upper()}_FILE")
+            if text is None and path and each.name not in ("info", "event_definitions"):
+                try:
+                    text = Path(path).read_text().strip()
+                except OSError as err:
+                    raise ConfigError(f"{PREFIX}{each.name.upper()}_FILE: {err}") from err
+            if text is not None:
+                values[each.name] = _parse(each.name, types[each.name], text)
+        if "database_url" not in values and environ.get("DATABASE_URL"):
+            values["database_url"] = environ["DATABASE_URL"]
+        if environ.get("REDIS_URL"):
+            values.setdefault("broker_url", environ["REDIS_URL"])
+            values.setdefault("redis_url", environ["REDIS_URL"])
+        return cls(**values)
+
+
+def database_url(url: str) -> str:
+    """*url* in SQLAlchemy's form, with psycopg as PostgreSQL's driver."""
+    for prefix in ("postgres://", "postgresql://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    if not url.startswith(("sqlite", "postgresql+psycopg://")):
+        raise ConfigError(
+            f"{PREFIX}DATABASE_URL: expected sqlite:///... or postgresql://..., got {url.split(':')[0]}:..."
+        )
+    return url
+
+
+def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(
+            f"{PREFIX}{name.upper()}: expected one of {', '.join(allowed)}, got {value!r}"
+        )
+
+
+def _parse(name: str, kind: Any, text: str) -> Any:
+    try:
+        if kind is bool:
+            words = {"1": True, "true": True, "yes": True, "on": True}
+            words |= {"0": False, "false": False, "no": False, "off": False, "": False}
+            return words[text.strip().lower()]
+        if kind in (int, float):
+            return kind(text)
+        if kind is str:
+            return text
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    except (KeyError, ValueError):
+        expected = {bool: "true or false", int: "an integer", float: "a number"}[kind]
+        raise ConfigError(f"{PREFIX}{name.upper()}: expected {expected}, got {text!r}") from None
+
+
+__all__ = ["Config", "ConfigError", "database_url"]

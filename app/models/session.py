@@ -1,0 +1,85 @@
+"""The database: an engine, its sessions, and what each needs set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.orm import Session, sessionmaker
+
+
+class IsolationError(RuntimeError):
+    """The database does not work at READ COMMITTED, on which every decision relies."""
+
+
+def utcnow() -> datetime:
+    """The time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class Database:
+    """One database and the sessions on it. Making one opens no connection."""
+
+    def __init__(self, url: str, *, pool_size: int = 5, echo: bool = False) -> None:
+        self.url = url
+        self.sqlite = url.startswith("sqlite")
+        if self.sqlite:
+            options: dict[str, Any] = {"connect_args": {"timeout": 15.0}}
+        else:
+            options = {
+                "isolation_level": "READ COMMITTED",
+                "pool_size": pool_size,
+                "max_overflow": pool_size,
+                "pool_pre_ping": True,
+                "connect_args": {"connect_timeout": 5},
+            }
+        self.engine: Engine = create_engine(url, echo=echo, **options)
+        if self.sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_immediately)
+        self.sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session for reading; nothing is committed, and SQLite takes no write lock."""
+        with self.sessions() as session:
+            if self.sqlite:
+                session.connection(execution_options={"celeriac_read_only": True})
+            yield session
+
+    def dispose(self) -> None:
+        """Forget all connections, e.g. in a child after a fork."""
+        self.engine.dispose(close=False)
+
+    def check_isolation(self) -> None:
+        """Raise unless transactions read what others have committed."""
+        if self.sqlite:
+            return
+        with self.engine.connect() as connection:
+            level = connection.execute(text("SHOW transaction_isolation")).scalar_one()
+        if str(level).lower() != "read committed":
+            raise IsolationError(f"expected isolation level 'read committed', got {level!r}")
+
+
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    # The driver must not begin transactions by itself: _begin_immediately does.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA busy_timeout=15000")
+    cursor.close()
+
+
+def _begin_immediately(connection: Any) -> None:
+    """Take SQLite's write lock at the start.
+
+    A transaction that reads first and writes later fails at once (not after the busy timeout)
+    when another one wrote in between; taking the lock at the start makes writers queue.
+    """
+    options = connection.get_execution_options()
+    connection.exec_driver_sql("BEGIN" if options.get("celeriac_read_only") else "BEGIN IMMEDIATE")
