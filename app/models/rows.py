@@ -72,7 +72,7 @@ class WorkflowSpecRow(Base):
     #: SHA-256 of the data.
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     #: ``WorkflowSpec.raw``.
-    data: Mapped[Any] = mapped_column(JSONText)
+    data: Mapped[Any] = mapped_column(JSONText, nullable=True)
 
 
 class WorkflowDefinition(_Owned, Base):
@@ -92,10 +92,10 @@ class WorkflowDefinition(_Owned, Base):
     #: Names and defaults of the input as the API shows them.
     input: Mapped[str] = mapped_column(Text, default="")
     #: ``{"input": [...], "output": [...]}``.
-    interface: Mapped[Any] = mapped_column(JSONText)
+    interface: Mapped[Any] = mapped_column(JSONText, nullable=True)
     #: MD5 of the definition; null for members of workbooks.
     checksum: Mapped[str | None] = mapped_column(String(32))
-    tags: Mapped[Any] = mapped_column(JSONText)
+    tags: Mapped[Any] = mapped_column(JSONText, nullable=True)
     workbook_name: Mapped[str | None] = mapped_column(NAME)
 
 
@@ -113,10 +113,10 @@ class ActionDefinition(_Owned, Base):
     namespace: Mapped[str] = mapped_column(NAME, default="")
     definition: Mapped[str] = mapped_column(Text)
     #: ``ActionSpec.raw``.
-    spec: Mapped[Any] = mapped_column(JSONText)
+    spec: Mapped[Any] = mapped_column(JSONText, nullable=True)
     description: Mapped[str | None] = mapped_column(Text)
     input: Mapped[str | None] = mapped_column(Text)
-    tags: Mapped[Any] = mapped_column(JSONText)
+    tags: Mapped[Any] = mapped_column(JSONText, nullable=True)
     workbook_name: Mapped[str | None] = mapped_column(NAME)
 
 
@@ -132,7 +132,7 @@ class Workbook(_Owned, Base):
     name: Mapped[str] = mapped_column(NAME)
     namespace: Mapped[str] = mapped_column(NAME, default="")
     definition: Mapped[str] = mapped_column(Text)
-    tags: Mapped[Any] = mapped_column(JSONText)
+    tags: Mapped[Any] = mapped_column(JSONText, nullable=True)
 
 
 class CodeSource(_Owned, Base):
@@ -146,7 +146,7 @@ class CodeSource(_Owned, Base):
     content: Mapped[str] = mapped_column(Text)
     #: From 1, one more at each update.
     version: Mapped[int] = mapped_column(Integer, default=1)
-    tags: Mapped[Any] = mapped_column(JSONText)
+    tags: Mapped[Any] = mapped_column(JSONText, nullable=True)
 
 
 class DynamicAction(_Owned, Base):
@@ -163,7 +163,7 @@ class DynamicAction(_Owned, Base):
     )
     code_source_name: Mapped[str] = mapped_column(NAME)
     #: The parameters of the class, read from the text: ``[{"name": .., "required": ..}]``.
-    parameters: Mapped[Any] = mapped_column(JSONText)
+    parameters: Mapped[Any] = mapped_column(JSONText, nullable=True)
 
 
 class Environment(_Owned, Base):
@@ -174,7 +174,7 @@ class Environment(_Owned, Base):
 
     name: Mapped[str] = mapped_column(String(200))
     description: Mapped[str | None] = mapped_column(Text)
-    variables: Mapped[Any] = mapped_column(JSONText)
+    variables: Mapped[Any] = mapped_column(JSONText, nullable=True)
 
 
 class ResourceMember(Base):
@@ -223,13 +223,13 @@ class WorkflowExecution(_Owned, Base):
     workbook_name: Mapped[str | None] = mapped_column(NAME)
     spec_id: Mapped[str] = mapped_column(ForeignKey("workflow_specs.id"))
     description: Mapped[str | None] = mapped_column(Text)
-    tags: Mapped[Any] = mapped_column(JSONText)
+    tags: Mapped[Any] = mapped_column(JSONText, nullable=True)
     state: Mapped[str] = mapped_column(String(20))
     state_info: Mapped[str | None] = mapped_column(Text)
     #: Given input with defaults; never changes.
-    input: Mapped[Any] = mapped_column(JSONText)
-    params: Mapped[Any] = mapped_column(JSONText)
-    output: Mapped[Any] = mapped_column(JSONText)
+    input: Mapped[Any] = mapped_column(JSONText, nullable=True)
+    params: Mapped[Any] = mapped_column(JSONText, nullable=True)
+    output: Mapped[Any] = mapped_column(JSONText, nullable=True)
     #: The parent task and execution of a sub-workflow, and its place in with-items.
     task_execution_id: Mapped[str | None] = mapped_column(ID)
     parent_execution_id: Mapped[str | None] = mapped_column(ID)
@@ -244,7 +244,7 @@ class WorkflowExecution(_Owned, Base):
     #: Grows by one with each transaction that changes the execution or anything below it.
     revision: Mapped[int] = mapped_column(Integer, default=0)
     #: Counters and small state of the conductor (``Execution.counts`` and friends).
-    conductor: Mapped[Any] = mapped_column(JSONText)
+    conductor: Mapped[Any] = mapped_column(JSONText, nullable=True)
     #: When the sweeper should look; null when nothing is expected.
     check_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
@@ -273,7 +273,7 @@ class TaskExecution(Base):
     name: Mapped[str] = mapped_column(NAME)
     #: ``ACTION`` or ``WORKFLOW``.
     type: Mapped[str] = mapped_column(String(10))
-    tags: Mapped[Any] = mapped_column(JSONText)
+    tags: Mapped[Any] = mapped_column(JSONText, nullable=True)
     state: Mapped[str] = mapped_column(String(20))
     state_info: Mapped[str | None] = mapped_column(Text)
     unique_key: Mapped[str | None] = mapped_column(NAME)
@@ -283,17 +283,17 @@ class TaskExecution(Base):
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     inbound_context_id: Mapped[str | None] = mapped_column(ID)
     outbound_context_id: Mapped[str | None] = mapped_column(ID)
-    published: Mapped[Any] = mapped_column(JSONText)
-    published_global: Mapped[Any] = mapped_column(JSONText)
+    published: Mapped[Any] = mapped_column(JSONText, nullable=True)
+    published_global: Mapped[Any] = mapped_column(JSONText, nullable=True)
     processed: Mapped[bool] = mapped_column(Boolean, default=False)
     has_next_tasks: Mapped[bool] = mapped_column(Boolean, default=False)
     #: ``[[name, clause], ...]`` of the tasks that followed; null when force-failed.
-    next_tasks: Mapped[Any] = mapped_column(JSONText)
+    next_tasks: Mapped[Any] = mapped_column(JSONText, nullable=True)
     error_handled: Mapped[bool] = mapped_column(Boolean, default=False)
     #: As the API shows it: triggered_by, with_items, retry_task_policy, ...
-    runtime_context: Mapped[Any] = mapped_column(JSONText)
+    runtime_context: Mapped[Any] = mapped_column(JSONText, nullable=True)
     #: Small state of the conductor: counters of items and joins, retries, flags.
-    conductor: Mapped[Any] = mapped_column(JSONText)
+    conductor: Mapped[Any] = mapped_column(JSONText, nullable=True)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     updated_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
@@ -328,9 +328,9 @@ class ActionExecution(Base):
     state: Mapped[str] = mapped_column(String(20))
     state_info: Mapped[str | None] = mapped_column(Text)
     accepted: Mapped[bool] = mapped_column(Boolean, default=False)
-    input: Mapped[Any] = mapped_column(JSONText)
+    input: Mapped[Any] = mapped_column(JSONText, nullable=True)
     #: ``{"result": ...}``; null while running.
-    output: Mapped[Any] = mapped_column(JSONText)
+    output: Mapped[Any] = mapped_column(JSONText, nullable=True)
     #: Place in with-items; 0 otherwise.
     index: Mapped[int] = mapped_column("item_index", Integer, default=0)
     #: The task's attempt this run belongs to.
@@ -340,7 +340,7 @@ class ActionExecution(Base):
     dispatched: Mapped[bool] = mapped_column(Boolean, default=True)
     #: What is needed to send it (again): base action and input when they differ, target,
     #: timeout, safe_rerun.
-    dispatch: Mapped[Any] = mapped_column(JSONText)
+    dispatch: Mapped[Any] = mapped_column(JSONText, nullable=True)
     last_heartbeat: Mapped[datetime | None] = mapped_column(UTCDateTime)
     check_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
@@ -358,9 +358,9 @@ class Context(Base):
     )
     parent_id: Mapped[str | None] = mapped_column(ID)
     #: Names and values; they replace the parent's of the same name.
-    data: Mapped[Any] = mapped_column(JSONText)
+    data: Mapped[Any] = mapped_column(JSONText, nullable=True)
     #: How often, and when last, each leaf of ``data`` was published along this branch.
-    versions: Mapped[Any] = mapped_column(JSONText)
+    versions: Mapped[Any] = mapped_column(JSONText, nullable=True)
 
 
 # --- messages, timers, events ----------------------------------------------------------------
@@ -372,7 +372,7 @@ class OutboxMessage(Base):
     __tablename__ = "outbox"
 
     id: Mapped[int] = mapped_column(SERIAL, primary_key=True, autoincrement=True)
-    messages: Mapped[Any] = mapped_column(JSONText)
+    messages: Mapped[Any] = mapped_column(JSONText, nullable=True)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)
 
 
@@ -391,7 +391,7 @@ class DelayedCall(Base):
     )
     task_execution_id: Mapped[str | None] = mapped_column(ID)
     due_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    event: Mapped[Any] = mapped_column(JSONText)
+    event: Mapped[Any] = mapped_column(JSONText, nullable=True)
 
 
 class LogEvent(Base):
@@ -415,7 +415,7 @@ class LogEvent(Base):
     #: ``WORKFLOW_LAUNCHED``, ``TASK_SUCCEEDED``, ...; null for a change without a name.
     event: Mapped[str | None] = mapped_column(String(40))
     #: The payload that publishers get.
-    data: Mapped[Any] = mapped_column(JSONText)
+    data: Mapped[Any] = mapped_column(JSONText, nullable=True)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
@@ -434,9 +434,9 @@ class Notification(Base):
     #: Number of the event in its execution: deliveries keep this order.
     number: Mapped[int] = mapped_column(Integer)
     event: Mapped[str | None] = mapped_column(String(40))
-    data: Mapped[Any] = mapped_column(JSONText)
+    data: Mapped[Any] = mapped_column(JSONText, nullable=True)
     #: The publisher object: ``{"type": "webhook", "url": ...}``.
-    publisher: Mapped[Any] = mapped_column(JSONText)
+    publisher: Mapped[Any] = mapped_column(JSONText, nullable=True)
     #: Hash of the publisher object: one lane of ordered delivery per execution and publisher.
     publisher_key: Mapped[str] = mapped_column(String(64))
     #: ``pending`` or ``dead``.
@@ -470,9 +470,9 @@ class CronTrigger(_Owned, Base):
     workflow_id: Mapped[str] = mapped_column(ForeignKey("workflow_definitions.id"), index=True)
     workflow_name: Mapped[str] = mapped_column(NAME)
     workflow_namespace: Mapped[str] = mapped_column(NAME, default="")
-    workflow_input: Mapped[Any] = mapped_column(JSONText)
+    workflow_input: Mapped[Any] = mapped_column(JSONText, nullable=True)
     workflow_input_hash: Mapped[str] = mapped_column(String(64))
-    workflow_params: Mapped[Any] = mapped_column(JSONText)
+    workflow_params: Mapped[Any] = mapped_column(JSONText, nullable=True)
     workflow_params_hash: Mapped[str] = mapped_column(String(64))
     pattern: Mapped[str] = mapped_column(String(100))
     #: IANA name; the pattern is read in this zone.
@@ -492,8 +492,8 @@ class EventTrigger(_Owned, Base):
 
     name: Mapped[str] = mapped_column(String(200), default="")
     workflow_id: Mapped[str] = mapped_column(ForeignKey("workflow_definitions.id"), index=True)
-    workflow_input: Mapped[Any] = mapped_column(JSONText)
-    workflow_params: Mapped[Any] = mapped_column(JSONText)
+    workflow_input: Mapped[Any] = mapped_column(JSONText, nullable=True)
+    workflow_params: Mapped[Any] = mapped_column(JSONText, nullable=True)
     exchange: Mapped[str] = mapped_column(String(80))
     topic: Mapped[str] = mapped_column(String(80))
     event: Mapped[str] = mapped_column(String(80))
@@ -506,5 +506,5 @@ class Setting(Base):
     __tablename__ = "settings"
 
     name: Mapped[str] = mapped_column(String(80), primary_key=True)
-    value: Mapped[Any] = mapped_column(JSONText)
+    value: Mapped[Any] = mapped_column(JSONText, nullable=True)
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
