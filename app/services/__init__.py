@@ -1,0 +1,1 @@
+"""Use cases: a session, a transaction, the core. They know nothing of HTTP."""
