@@ -12,12 +12,13 @@ that started it dies of whatever cause.
 
 from __future__ import annotations
 
-from tests.servers.postgres import Postgres, postgres
+from tests.servers.postgres import Databases, Postgres, postgres
 from tests.servers.process import ServerFailed, ServerUnavailable
 from tests.servers.rabbitmq import RabbitMQ, rabbitmq
 from tests.servers.redis import Redis, redis_server
 
 __all__ = [
+    "Databases",
     "Postgres",
     "RabbitMQ",
     "Redis",

