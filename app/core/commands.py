@@ -119,6 +119,8 @@ class ForgetResults(Command):
 class Record(Command):
     """Append to the event log and tell publishers."""
 
+    #: From 1 in each execution, without gaps.
+    number: int
     #: ``TASK_SUCCEEDED``, ...; None for a change without a name.
     event: str | None
     #: The task it is about; None: the execution.

@@ -242,8 +242,8 @@ class Execution:
     sequence: int = 0
     #: Events recorded so far.
     log_number: int = 0
-    #: Tasks held back by a pause command: ``[name, triggering task id, clause]``.
-    backlog: list[list[str | None]] = field(default_factory=list)
+    #: Held back by a pause command: ``[target, triggering task id, clause, message]``.
+    backlog: list[list[Any]] = field(default_factory=list)
     updated_at: datetime | None = None
     finished_at: datetime | None = None
 

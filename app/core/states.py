@@ -50,12 +50,11 @@ TASK_TRANSITIONS: dict[State, frozenset[State]] = {
     _S.RUNNING: frozenset(
         {_S.IDLE, _S.DELAYED, _S.PAUSED, _S.WAITING, _S.SUCCESS, _S.ERROR, _S.CANCELLED}
     ),
-    _S.DELAYED: frozenset(
-        {_S.RUNNING, _S.IDLE, _S.WAITING, _S.SUCCESS, _S.ERROR, _S.CANCELLED}
-    ),
+    _S.DELAYED: frozenset({_S.RUNNING, _S.IDLE, _S.WAITING, _S.SUCCESS, _S.ERROR, _S.CANCELLED}),
     _S.PAUSED: frozenset({_S.RUNNING, _S.SUCCESS, _S.ERROR, _S.CANCELLED}),
-    _S.SUCCESS: frozenset({_S.RUNNING, _S.WAITING}),
-    _S.ERROR: frozenset({_S.RUNNING, _S.WAITING, _S.SKIPPED}),
+    # To DELAYED or ERROR: a policy (wait-after, retry, fail-on) has the last word on a completion.
+    _S.SUCCESS: frozenset({_S.RUNNING, _S.WAITING, _S.DELAYED, _S.ERROR}),
+    _S.ERROR: frozenset({_S.RUNNING, _S.WAITING, _S.DELAYED, _S.SKIPPED}),
     _S.CANCELLED: frozenset({_S.RUNNING, _S.WAITING}),
     _S.SKIPPED: frozenset({_S.RUNNING, _S.WAITING}),
 }

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from .graph import Graph
+
 #: Targets of on-clauses that are not tasks.
 ENGINE_COMMANDS = frozenset({"noop", "fail", "succeed", "pause"})
 
@@ -217,6 +219,11 @@ class WorkflowSpec:
             for name in self.tasks
             if not self.inbound[name] and name not in self.commanded
         )
+
+    @cached_property
+    def graph(self) -> Graph:
+        """What follows from the transitions as a whole."""
+        return Graph(self)
 
     @cached_property
     def dependents(self) -> Mapping[str, tuple[str, ...]]:
