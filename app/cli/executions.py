@@ -138,13 +138,14 @@ def watch(execution_id: str, api: Client, out: Output) -> None:
 
 
 def _watch_lines(api: Client, out: Output, execution_id: str) -> progress.Look:
-    last = None
-    for last, changed in progress.changes(progress.looks(api, execution_id)):
+    seen = None
+    for each, changed in progress.changes(progress.looks(api, execution_id)):
+        seen = each
         for task in changed:
             out.line({"task": task["name"], **task})
-    assert last is not None
-    out.line(last.execution)
-    return last
+    assert seen is not None
+    out.line(seen.execution)
+    return seen
 
 
 def _set_state(

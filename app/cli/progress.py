@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -75,18 +75,10 @@ def follow(
 ) -> Look:
     """Show the execution until its state is one of *until*; the last look."""
     if out.as_json:
-        return _last(looks(api, execution_id, until=until))
+        return deque(looks(api, execution_id, until=until), maxlen=1)[0]
     if out.console.is_terminal:
         return _follow_live(api, out, execution_id, until)
     return _follow_lines(api, out, execution_id, until)
-
-
-def _last(seen: Iterator[Look]) -> Look:
-    last = None
-    for last in seen:  # noqa: B007  (what counts is the last one)
-        pass
-    assert last is not None
-    return last
 
 
 def changes(seen: Iterator[Look]) -> Iterator[tuple[Look, list[dict[str, Any]]]]:
