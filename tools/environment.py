@@ -86,12 +86,15 @@ def install(kind: str, directory: Path) -> None:
 
 def lock() -> None:
     """Write both lock files from what the bounds in setup.cfg allow today."""
-    whats = {"run": "running Celeriac needs, extras included", "dev": "running and testing Celeriac needs"}
+    whats = {
+        "run": "running Celeriac needs, extras included",
+        "dev": "running and testing Celeriac needs",
+    }
     for kind, path in LOCKS.items():
         with tempfile.TemporaryDirectory() as scratch:
             directory = Path(scratch) / "venv"
             pip = create(directory)
-            constraint = ["-c", LOCKS["run"]] if kind == "dev" else []
+            constraint = ("-c", LOCKS["run"]) if kind == "dev" else ()
             extras = ",".join(EXTRAS[kind])
             wanted = [f"{ROOT}[{extras}]", "setuptools"]
             run([*pip, "install", "--upgrade", "--prefer-binary", *constraint, *wanted])

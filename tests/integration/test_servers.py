@@ -116,7 +116,7 @@ def test_redis_can_lose_everything(own_redis: Redis) -> None:
 
 
 def test_a_hanging_server_can_still_be_stopped(own_redis: Redis) -> None:
-    own_redis.process.signal(signal.SIGSTOP)
+    own_redis.process.send(signal.SIGSTOP)
     client = redis.Redis.from_url(own_redis.url, socket_timeout=0.2)
     with closing(client), pytest.raises(redis.TimeoutError):
         client.ping()

@@ -171,7 +171,7 @@ class Process:
         """End it as a crash would, and return when it is gone."""
         self._end(signal.SIGKILL)
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send it a signal, e.g. SIGSTOP to make it hang."""
         if self._popen is not None:
             self._popen.send_signal(number)

@@ -91,7 +91,7 @@ def _process(program: Path, directory: Path, port: int) -> Process:
         try:
             with redis.Redis(host="127.0.0.1", port=port, socket_timeout=2) as client:
                 # It may be another server that has taken the port before ours.
-                return client.info("server")["process_id"] == process.pid
+                return bool(client.info("server")["process_id"] == process.pid)
         except redis.RedisError:
             return False
 
