@@ -1,0 +1,311 @@
+"""The sweeper: looks after what was left behind.
+
+Every unfinished thing has a time at which somebody should look at it. The sweeper looks only at
+what is overdue, a little at a time, and what it then does are the ordinary operations once more,
+each of which means nothing when it was not needed. Several sweepers may run at once.
+
+| found | means | done |
+| --- | --- | --- |
+| action: result in the ledger | the message with the result was lost | the result is sent again |
+| action: live lease | it runs | nothing; looked at again later |
+| action: lease ran out | its executor died | run again if that is safe, else ERROR |
+| action: nothing | nobody began it | dispatched again |
+| action: nothing, and Redis lost its data since | nobody knows | run again if safe, else ERROR |
+| execution: nothing happened for long | perhaps an event was lost | it is nudged |
+| sub-workflow ended, parent task runs | perhaps its event was lost | it is sent again |
+| messages in the outbox | the broker was away | they are sent |
+
+What was repaired is counted; in a quiet installation the counts stand still.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import prometheus_client
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.orm import Session, aliased
+
+from app.broker import ENGINE_APPLY, ENGINE_QUEUE, Message
+from app.core import events
+from app.core.states import State
+from app.ledger import Absent, Claimed, Expired, Finished, Standing
+from app.models.rows import ActionExecution, Setting, TaskExecution, WorkflowExecution
+from app.services import carry_out, outbox
+from app.services.clock import database_now
+from app.services.outbox import unit_of_work
+from app.services.platform import Platform
+
+log = logging.getLogger(__name__)
+
+#: Seconds until an execution in which nothing happens is looked at again.
+EXECUTION_CHECK = 60.0
+#: Seconds that a message may stay in the outbox before somebody else sends it.
+OUTBOX_PATIENCE = 5.0
+#: Longest seconds between two looks at an action that nobody began.
+LONGEST_WAIT = 600.0
+#: Name of the setting with the totals of all repairs.
+REPAIRS = "repairs"
+#: Name of the setting with the ledger's epoch, and since when it is that.
+EPOCH = "ledger_epoch"
+
+OUTCOME_UNKNOWN = (
+    "The outcome of the action is unknown: Redis lost its data while the action was under way,"
+    " and it cannot be re-run safely [action={name}]."
+)
+EXECUTOR_DIED = (
+    "Request to run an action was redelivered, but it cannot be re-run safely. The only safe"
+    " thing to do is fail it [action={name}]."
+)
+
+_UNFINISHED = (State.RUNNING, State.PAUSED, State.IDLE)
+_repairs = prometheus_client.Counter(
+    "celeriac_repairs", "What the sweeper had to repair.", ["kind"]
+)
+
+
+def sweep(platform: Platform, *, limit: int = 500) -> Counter[str]:
+    """Look once at what is overdue, at most *limit* of each kind; what was repaired, by kind."""
+    repairs: Counter[str] = Counter()
+    repairs["outbox"] += outbox.resend(
+        platform.database,
+        platform.broker,
+        older_than=timedelta(seconds=OUTBOX_PATIENCE),
+        limit=limit,
+    )
+    repairs += _sweep_actions(platform, limit)
+    repairs += _sweep_executions(platform, limit)
+    repairs = +repairs
+    if repairs:
+        log.warning("repaired: %s", dict(repairs))
+        _count(platform, repairs)
+    return repairs
+
+
+# --- actions ---------------------------------------------------------------------------------
+
+
+def _sweep_actions(platform: Platform, limit: int) -> Counter[str]:
+    config = platform.config
+    with platform.database.sessions.begin() as session:
+        now = database_now(session)
+        rows = session.scalars(
+            select(ActionExecution)
+            .where(ActionExecution.check_at <= now)
+            .order_by(ActionExecution.check_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        ).all()
+        if not rows:
+            return Counter()
+        # Moved on before anything else: a sweeper that dies, or another one that comes now,
+        # does not do the same at the same time. Rarer the longer nothing is heard.
+        _postpone(
+            session,
+            {
+                row.id: None
+                if not _awaited(row)
+                else now
+                + timedelta(
+                    seconds=min(
+                        LONGEST_WAIT,
+                        max(
+                            config.dispatch_check_seconds,
+                            (now - row.created_at).total_seconds(),
+                        ),
+                    )
+                )
+                for row in rows
+            },
+        )
+        session.expunge_all()
+    awaited = [row for row in rows if _awaited(row)]
+    standings = platform.ledger.look([row.id for row in awaited])
+    lost_at = _when_data_was_lost(platform)
+    repairs: Counter[str] = Counter()
+    with unit_of_work(platform.database, platform.broker) as session:
+        now = database_now(session)
+        again: dict[str, datetime | None] = {}
+        for row in awaited:
+            standing = standings[row.id]
+            if isinstance(standing, Claimed):
+                again[row.id] = now + timedelta(seconds=standing.seconds + 1)
+                continue
+            kind, messages = _repair(session, row, standing, lost_at)
+            if kind is None:
+                again[row.id] = None
+                continue
+            repairs[kind] += 1
+            outbox.add(session, messages)
+        _postpone(session, again)
+    return repairs
+
+
+def _awaited(row: ActionExecution) -> bool:
+    return row.state == State.RUNNING and row.dispatched
+
+
+def _repair(
+    session: Session, row: ActionExecution, standing: Standing, lost_at: datetime | None
+) -> tuple[str | None, Sequence[Message]]:
+    """What an action needs; None when all that is expected comes from outside."""
+    safe = bool((row.dispatch or {}).get("safe_rerun"))
+    match standing:
+        case Finished():
+            event = completion(row.id, standing.result)
+            if event is None:
+                return None, ()
+            return "result", [_apply(row.workflow_execution_id, event)]
+        case Expired() if not safe:
+            return "executor died", [_failed(row, EXECUTOR_DIED)]
+        case Absent() if not safe and lost_at is not None and row.created_at <= lost_at:
+            return "outcome unknown", [_failed(row, OUTCOME_UNKNOWN)]
+        case _:
+            return "dispatch", [carry_out.action_message(session, row)]
+
+
+def completion(action_id: str, result: Any) -> dict[str, Any] | None:
+    """The event that a stored result stands for; None if the result is yet to come."""
+    if not result.get("state"):
+        return None
+    return {
+        "kind": "ActionCompleted",
+        "action_id": action_id,
+        "state": result["state"],
+        "result": result.get("result"),
+    }
+
+
+def _failed(row: ActionExecution, text: str) -> Message:
+    event = events.ActionCompleted(
+        action_id=row.id, state=State.ERROR, result=text.format(name=row.name)
+    )
+    return _apply(row.workflow_execution_id, events.dump(event))
+
+
+def _postpone(session: Session, times: dict[str, datetime | None]) -> None:
+    if not times:
+        return
+    session.connection().execute(
+        update(ActionExecution.__table__)  # type: ignore[arg-type]
+        .where(ActionExecution.id == bindparam("which"))
+        .values(check_at=bindparam("at")),
+        [{"which": id, "at": at} for id, at in sorted(times.items())],
+    )
+
+
+def _when_data_was_lost(platform: Platform) -> datetime | None:
+    """When we noticed last that Redis knows nothing of what was before; None if never."""
+    epoch = platform.ledger.epoch()
+    with platform.database.sessions.begin() as session:
+        row = session.get(Setting, EPOCH, with_for_update=True)
+        now = database_now(session)
+        if row is None:
+            session.add(
+                Setting(name=EPOCH, value={"epoch": epoch, "lost_at": None}, updated_at=now)
+            )
+            return None
+        if row.value["epoch"] != epoch:
+            log.error("Redis lost its data: actions under way may have an unknown outcome")
+            row.value = {"epoch": epoch, "lost_at": now.isoformat()}
+            row.updated_at = now
+        lost_at = row.value["lost_at"]
+    return datetime.fromisoformat(lost_at) if lost_at else None
+
+
+# --- executions ------------------------------------------------------------------------------
+
+
+def _sweep_executions(platform: Platform, limit: int) -> Counter[str]:
+    repairs: Counter[str] = Counter()
+    with unit_of_work(platform.database, platform.broker) as session:
+        now = database_now(session)
+        ids = session.scalars(
+            select(WorkflowExecution.id)
+            .where(WorkflowExecution.check_at <= now)
+            .order_by(WorkflowExecution.check_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        ).all()
+        if not ids:
+            return repairs
+        running = set(
+            session.scalars(
+                select(WorkflowExecution.id).where(
+                    WorkflowExecution.id.in_(ids), WorkflowExecution.state.in_(_UNFINISHED)
+                )
+            )
+        )
+        session.connection().execute(
+            update(WorkflowExecution.__table__)  # type: ignore[arg-type]
+            .where(WorkflowExecution.id == bindparam("which"))
+            .values(check_at=bindparam("at")),
+            [
+                {
+                    "which": id,
+                    "at": now + timedelta(seconds=EXECUTION_CHECK) if id in running else None,
+                }
+                for id in sorted(ids)
+            ],
+        )
+        messages = [_apply(id, events.dump(events.Nudged())) for id in sorted(running)]
+        for parent_id, event in _endings(session, sorted(running)):
+            messages.append(_apply(parent_id, event))
+            repairs["sub-workflow"] += 1
+        outbox.add(session, messages)
+    return repairs
+
+
+def _endings(session: Session, parents: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Events of sub-workflows that ended although their task does not seem to know."""
+    if not parents:
+        return []
+    child, task = aliased(WorkflowExecution), aliased(TaskExecution)
+    rows = session.execute(
+        select(child, task.workflow_execution_id)
+        .join(task, child.task_execution_id == task.id)
+        .where(
+            task.workflow_execution_id.in_(parents),
+            task.state == State.RUNNING,
+            child.state.in_([State.SUCCESS, State.ERROR, State.CANCELLED]),
+            child.accepted.is_(False),
+        )
+        .limit(500)
+    ).all()
+    found = []
+    for row, parent_id in rows:
+        event = events.ChildCompleted(
+            task_id=row.task_execution_id,
+            child_id=row.id,
+            index=row.index,
+            state=State(row.state),
+            output=row.output,
+        )
+        found.append((parent_id, events.dump(event)))
+    return found
+
+
+# --- counting --------------------------------------------------------------------------------
+
+
+def _apply(execution_id: str | None, event: dict[str, Any]) -> Message:
+    return Message(task=ENGINE_APPLY, queue=ENGINE_QUEUE, args=[execution_id, event])
+
+
+def _count(platform: Platform, repairs: Counter[str]) -> None:
+    for kind, number in repairs.items():
+        _repairs.labels(kind).inc(number)
+    with platform.database.sessions.begin() as session:
+        now = database_now(session)
+        row = session.get(Setting, REPAIRS, with_for_update=True)
+        if row is None:
+            session.execute(
+                insert(Setting).values(name=REPAIRS, value=dict(repairs), updated_at=now)
+            )
+        else:
+            row.value = dict(Counter(row.value) + repairs)
+            row.updated_at = now
