@@ -1,0 +1,47 @@
+"""What a process works with: settings, database, broker, ledger and actions, put together once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.actions.registry import Registry, standard_registry
+from app.broker import Broker
+from app.config import Config
+from app.core import expressions
+from app.core.working_copy import Limits
+from app.ledger import Ledger
+from app.models import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The parts that services need; one per process, made after a fork."""
+
+    config: Config
+    database: Database
+    broker: Broker
+    ledger: Ledger
+    registry: Registry
+
+    @classmethod
+    def from_config(cls, config: Config) -> Platform:
+        """The parts that *config* describes; no connection is opened yet."""
+        registry = standard_registry(config)
+        registry.load_plugins()
+        expressions.configure(
+            expressions.Limits(
+                seconds=config.expression_seconds, languages=frozenset(config.allowed_languages)
+            )
+        )
+        return cls(
+            config=config,
+            database=Database(config.database_url, pool_size=config.database_pool_size),
+            broker=Broker(config.broker_url),
+            ledger=Ledger(config.redis_url),
+            registry=registry,
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds that decisions obey."""
+        return Limits(field_size_kb=self.config.field_size_limit_kb, depth=self.config.max_depth)
