@@ -31,6 +31,9 @@ class Config:
     # --- API -------------------------------------------------------------------------------
     #: ``none`` (no authentication; loopback only unless insecure is set), ``token`` or ``jwt``.
     auth_mode: str = "none"
+    #: Mode ``token``: a line for each token with its SHA-256 in hex, the project, the roles with
+    #: commas between them, and the user. Best kept in a file: ``CELERIAC_AUTH_TOKENS_FILE``.
+    auth_tokens: str = ""
     #: Listen beyond loopback without authentication.
     insecure: bool = False
     #: Largest page of a list.
