@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import signal
-import subprocess
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,31 +63,51 @@ def binary() -> Path:
 def rabbitmq() -> Iterator[RabbitMQ]:
     """Run a node of its own, apart from any that the system runs."""
     program = binary()
-    with scratch() as directory:
+    with scratch() as directory, _port_mapper(directory) as mapper_port:
         port = free_port()
-        environment = _environment(directory, port)
         process = Process(
             name="RabbitMQ",
             command=[program],
             log=directory / "rabbitmq.log",
             ready=lambda: _answers(port),
-            environment=environment,
+            environment=_environment(directory, port, mapper_port),
             # The program is a shell script around the Erlang machine, which
             # ends at SIGTERM in good order.
             death_signal=signal.SIGTERM,
             start_seconds=90,
             stop_seconds=60,
         )
-        server = RabbitMQ(process, port)
         try:
-            server.start()
-            yield server
+            process.start()
+            yield RabbitMQ(process, port)
         finally:
-            server.stop()
-            _end_port_mapper(program, environment)
+            process.stop()
 
 
-def _environment(directory: Path, port: int) -> dict[str, str]:
+@contextmanager
+def _port_mapper(directory: Path) -> Iterator[int]:
+    """Run an Erlang port mapper and give its port.
+
+    Erlang would start one by itself, which would then outlive everything.
+    """
+    program = shutil.which("epmd")
+    if program is None:
+        raise ServerUnavailable("no epmd is installed; it should come with Erlang")
+    port = free_port()
+    process = Process(
+        name="Erlang's port mapper",
+        command=[program, "-port", str(port), "-address", "127.0.0.1"],
+        log=directory / "epmd.log",
+        ready=lambda: _listens(port),
+    )
+    try:
+        process.start()
+        yield port
+    finally:
+        process.kill()
+
+
+def _environment(directory: Path, port: int, mapper_port: int) -> dict[str, str]:
     return {
         "HOME": str(directory),
         "RABBITMQ_NODENAME": f"celeriac-{secrets.token_hex(4)}@localhost",
@@ -103,8 +122,7 @@ def _environment(directory: Path, port: int) -> dict[str, str]:
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(directory / "none"),
         "RABBITMQ_CONF_ENV_FILE": str(directory / "none"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "plugins"),
-        # Erlang's port mapper outlives its nodes: have one of our own.
-        "ERL_EPMD_PORT": str(free_port()),
+        "ERL_EPMD_PORT": str(mapper_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
     }
 
@@ -117,12 +135,6 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _end_port_mapper(program: Path, environment: Mapping[str, str]) -> None:
-    if mapper := shutil.which("epmd"):
-        subprocess.run(
-            [mapper, "-kill"],
-            env={**os.environ, **environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
-        )
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
