@@ -33,10 +33,10 @@ def actions(config: Config) -> list[ActionType]:
         _std("std.sleep", simple.sleep, "SleepAction"),
         _std(
             "std.test_dict",
-            simple.test_dict,
+            simple.same_values,
             "TestDictAction",
             inline=True,
-            inline_when=simple.test_dict_is_small,
+            inline_when=simple.same_values_are_few,
         ),
         _std("std.http", http.request, "HTTPAction", check=check_bodies),
         _std(

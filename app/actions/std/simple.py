@@ -47,14 +47,14 @@ def sleep(seconds: Any = 1) -> None:
     time.sleep(int(_number(seconds)))
 
 
-def test_dict(size: int = 0, key_prefix: Any = "", val: Any = "") -> dict[str, Any]:
+def same_values(size: int = 0, key_prefix: Any = "", val: Any = "") -> dict[str, Any]:
     """Returns an object with *size* keys, each with the same value."""
     if isinstance(size, int) and size > _LARGEST:
         raise ValueError(f"size: expected at most {_LARGEST}, got {size}")
     return {f"{key_prefix}{i}": val for i in range(size)}
 
 
-def test_dict_is_small(input: Mapping[str, Any]) -> bool:
+def same_values_are_few(input: Mapping[str, Any]) -> bool:
     """True when std.test_dict with this input is quickly made."""
     size = input.get("size", 0)
     return not isinstance(size, int) or size <= _LARGEST_INLINE
