@@ -1,0 +1,460 @@
+"""The table: one entry for each row, with how it is measured and what is aimed at."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bench import workflows
+from bench.drive import Client, Driver, Wrong, percentile
+from bench.raw_celery import RawCelery
+from bench.service import Service
+from bench.storage import multiply_executions
+
+TARGET = "bench"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How much work each row does."""
+
+    items: int = 1000
+    fan: int = 500
+    chain: int = 20
+    chain_runs: int = 10
+    swarm: int = 100
+    clients: int = 4
+    api_seconds: float = 10.0
+    stored: int = 100_000
+    few_items: int = 100
+    many_items: int = 10_000
+    few_joined: int = 100
+    many_joined: int = 2000
+    upload: int = 500
+    timers: int = 50
+    timer_gap: float = 0.1
+    idle_seconds: float = 20.0
+    soak: int = 20_000
+
+
+#: Everything small: it shows that the bench runs, not how fast anything is.
+QUICK = Sizes(
+    items=20,
+    fan=10,
+    chain=4,
+    chain_runs=2,
+    swarm=4,
+    clients=2,
+    api_seconds=0.5,
+    stored=200,
+    few_items=5,
+    many_items=40,
+    few_joined=5,
+    many_joined=20,
+    upload=20,
+    timers=3,
+    timer_gap=0.05,
+    idle_seconds=1.0,
+    soak=40,
+)
+
+
+@dataclass
+class Lab:
+    """One deployment under measurement, with raw Celery beside it."""
+
+    service: Service
+    driver: Driver
+    raw: RawCelery
+    sizes: Sizes
+    database_url: str
+    #: Raw Celery's figures of this repetition, so that rows share them.
+    floor: dict[tuple[str, int], float] = field(default_factory=dict)
+    #: Names of uploaded workflows.
+    known: dict[str, str] = field(default_factory=dict)
+
+    def workflow(self, key: str, text: Callable[[], str]) -> str:
+        """The uploaded workflow called *key*; the text is made and uploaded at first use."""
+        if key not in self.known:
+            self.known[key] = self.driver.client.upload(text())
+        return self.known[key]
+
+    def raw_seconds(self, kind: str, size: int) -> float:
+        """What raw Celery takes for the same, measured once in each repetition."""
+        if (kind, size) not in self.floor:
+            runs = self.sizes.chain_runs if kind == "chain" else 1
+            seconds = [getattr(self.raw, kind)(size) for _ in range(runs)]
+            self.floor[kind, size] = sum(seconds) / runs
+        return self.floor[kind, size]
+
+    def check(self, found: Any, expected: Any, what: str) -> None:
+        """Raise Wrong unless a result is what it must be."""
+        if found != expected:
+            raise Wrong(f"{what}: expected {str(expected)[:120]}, got {str(found)[:120]}")
+
+
+# --- the work -------------------------------------------------------------------------------
+
+
+def items(lab: Lab, size: int, target: str | None) -> float:
+    """Seconds for one execution over *size* items."""
+    name = lab.workflow(f"items {target}", lambda: workflows.items(target=target))
+    values = list(range(size))
+    found, took = lab.driver.one(f"items {size} {target}", name, {"items": values})
+    lab.check(lab.driver.client.output(found), {"results": values}, f"{size} items")
+    return took
+
+
+def fan(lab: Lab, width: int, target: str | None) -> float:
+    """Seconds for one execution of *width* parallel tasks and their join."""
+    key = f"fan {width} {target}"
+    name = lab.workflow(key, lambda: workflows.fan(width, target=target))
+    found, took = lab.driver.one(key, name, {"base": 7})
+    expected = {"first": 7, "last": 7 + width - 1, "joined": True}
+    lab.check(lab.driver.client.output(found), expected, key)
+    states = [task["state"] for task in lab.driver.client.tasks(found)]
+    lab.check(states, ["SUCCESS"] * (width + 1), f"tasks of {key}")
+    return took
+
+
+def chain(lab: Lab, target: str | None) -> float:
+    """Seconds for one chain, the mean of some."""
+    length = lab.sizes.chain
+    key = f"chain {target}"
+    name = lab.workflow(key, lambda: workflows.chain(length, target=target))
+    total = 0.0
+    for run in range(lab.sizes.chain_runs):
+        found, took = lab.driver.one(key, name, {"n": run})
+        lab.check(lab.driver.client.output(found), {"n": run + length}, key)
+        total += took
+    return total / lab.sizes.chain_runs
+
+
+def swarm(lab: Lab, target: str | None) -> float:
+    """Seconds for many executions of five tasks at once."""
+    # A fresh name for each run keeps the list that is waited for short.
+    name = lab.driver.client.upload(workflows.diamond(target=target))
+    inputs = [{"n": n} for n in range(1, lab.sizes.swarm + 1)]
+    wall, places, _ = lab.driver.many(name, inputs, clients=lab.sizes.clients)
+    for execution_id, place in places.items():
+        expected = {"total": 8 * inputs[place]["n"] + 1, "last": None}
+        lab.check(lab.driver.client.output(execution_id), expected, "diamond")
+    return wall
+
+
+def accepted(lab: Lab) -> float:
+    """POSTs of executions per second; afterwards every one must have succeeded."""
+    name = lab.driver.client.upload(workflows.SINGLE)
+    rate, latencies = lab.driver.rate(
+        lambda client: client.start(name, {"n": 1}),
+        clients=lab.sizes.clients,
+        seconds=lab.sizes.api_seconds,
+    )
+    lab.driver.drained(name, len(latencies))
+    return rate
+
+
+def listed(lab: Lab) -> tuple[float, float]:
+    """GETs of 50 executions per second, and the 99th percentile of their milliseconds."""
+    _fill(lab)
+
+    def get(client: Client) -> None:
+        client.request("GET", "/executions?limit=50")
+
+    rate, latencies = lab.driver.rate(get, clients=lab.sizes.clients, seconds=lab.sizes.api_seconds)
+    rows = lab.driver.client.get("/executions", limit=50)["executions"]
+    lab.check(len(rows), 50, "rows of a page")
+    return rate, percentile(latencies, 0.99) * 1000
+
+
+def _fill(lab: Lab) -> None:
+    """Have at least the wanted number of executions stored."""
+    if "filled" in lab.known:
+        return
+    name = lab.driver.client.upload(workflows.SINGLE)
+    found, _ = lab.driver.one("single", name, {"n": 1})
+    multiply_executions(lab.database_url, found, lab.sizes.stored)
+    lab.known["filled"] = name
+
+
+def cost_of_items(lab: Lab) -> float:
+    """Processor time of engine and executor for an item among many, over that among few."""
+    sizes = lab.sizes
+    times = sizes.many_items // sizes.few_items
+
+    def cost(size: int, runs: int) -> float:
+        before = lab.service.processor_seconds("engine", "executor")
+        for _ in range(runs):
+            items(lab, size, TARGET)
+        return (lab.service.processor_seconds("engine", "executor") - before) / (size * runs)
+
+    few = cost(sizes.few_items, times)
+    return cost(sizes.many_items, 1) / max(few, 1e-9)
+
+
+def cost_of_joins(lab: Lab) -> float:
+    """Processor time of engine and executor for a task of a wide join, over that of a narrow."""
+    sizes = lab.sizes
+    times = sizes.many_joined // sizes.few_joined
+
+    def cost(width: int, runs: int) -> float:
+        # The definition is read and parsed at its first use; that is no event's cost.
+        key = f"fan {width} {TARGET}"
+        lab.workflow(key, lambda: workflows.fan(width, target=TARGET))
+        fan(lab, width, TARGET)
+        before = lab.service.processor_seconds("engine", "executor")
+        for _ in range(runs):
+            fan(lab, width, TARGET)
+        return (lab.service.processor_seconds("engine", "executor") - before) / (width * runs)
+
+    few = cost(sizes.few_joined, times)
+    return cost(sizes.many_joined, 1) / max(few, 1e-9)
+
+
+def upload(lab: Lab) -> float:
+    """Seconds to parse, validate and store a workflow of many tasks."""
+    text = workflows.fan(lab.sizes.upload)
+    began = time.perf_counter()
+    name = lab.driver.client.upload(text)
+    took = time.perf_counter() - began
+    stored = lab.driver.client.get(f"/workflows/{name}")
+    lab.check(stored["definition"].count("std.echo"), lab.sizes.upload, "tasks stored")
+    return took
+
+
+def idle(lab: Lab) -> tuple[float, float]:
+    """Megabytes of all processes together, and per cent of a core, when nothing is to be done."""
+    time.sleep(min(5.0, lab.sizes.idle_seconds))
+    before = lab.service.processor_seconds()
+    time.sleep(lab.sizes.idle_seconds)
+    used = lab.service.processor_seconds() - before
+    return lab.service.memory() / 1e6, 100 * used / lab.sizes.idle_seconds
+
+
+def lateness(lab: Lab) -> float:
+    """Milliseconds by which tasks with a delay of a second are late, the 95th percentile.
+
+    What the same workflow takes without the delay is no lateness and goes off.
+    """
+
+    def latencies(wait: int) -> list[float]:
+        name = lab.driver.client.upload(workflows.TIMER)
+        inputs = [{"wait": wait}] * lab.sizes.timers
+        _, places, took = lab.driver.many(name, inputs, gap=lab.sizes.timer_gap, pause=0.01)
+        for execution_id in places:
+            lab.check(lab.driver.client.output(execution_id), {"done": True}, "timer")
+        return sorted(took.values())
+
+    plain = percentile(latencies(0), 0.5)
+    return (percentile(latencies(1), 0.95) - 1.0 - plain) * 1000
+
+
+def soak(lab: Lab) -> float:
+    """Memory of engine and executor after many executions, over that after the first tenth."""
+    count = lab.sizes.soak
+    tenth = max(1, count // 10)
+    first = 0
+    for block in range(10):
+        # Every tenth execution sends an action to the executor.
+        for target, size in ((None, tenth - tenth // 10), (TARGET, tenth // 10)):
+            name = lab.driver.client.upload(workflows.chain(1, target=target))
+            if size:
+                lab.driver.many(name, [{"n": n} for n in range(size)], pause=0.5)
+        if block == 0:
+            first = lab.service.memory("engine", "executor")
+    return lab.service.memory("engine", "executor") / first
+
+
+# --- the rows -------------------------------------------------------------------------------
+
+#: What a row's figure is set beside: raw Celery in the same repetition, or the same row of the
+#: first deployment (PostgreSQL, one engine); or the figure is judged by itself.
+Beside = Literal["raw", "first", "nothing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table."""
+
+    key: str
+    name: Callable[[Sizes], str]
+    #: One figure, or several that are judged one by one.
+    measure: Callable[[Lab], float | tuple[float, ...]]
+    #: Raw Celery's seconds for the same.
+    floor: Callable[[Lab], float] | None = None
+    #: What each figure is: ``s``, ``/s``, ``ms``, ``MB``, ``%``, ``x``.
+    units: tuple[str, ...]
+    beside: Beside = "nothing"
+    #: ``most`` or ``least``, and how much, for what is judged.
+    aims: tuple[tuple[Literal["most", "least"], float], ...]
+    #: Says that the judged number is the throughput of ours over theirs, not the time.
+    throughput: bool = False
+    #: Not repeated: it takes long, or has a stable answer.
+    once: bool = False
+
+
+def _dispatched_and_inline() -> list[Row]:
+    """The four kinds of work, each dispatched and inline, beside raw Celery."""
+    kinds: list[tuple[str, Callable[[Sizes], str], Any, Any, float]] = [
+        (
+            "items",
+            lambda s: f"{s.items:,} items",
+            lambda lab, target: items(lab, lab.sizes.items, target),
+            lambda lab: lab.raw_seconds("group", lab.sizes.items),
+            2.0,
+        ),
+        (
+            "fan",
+            lambda s: f"fan of {s.fan} + join",
+            lambda lab, target: fan(lab, lab.sizes.fan, target),
+            lambda lab: lab.raw_seconds("group", lab.sizes.fan),
+            2.2,
+        ),
+        (
+            "chain",
+            lambda s: f"chain of {s.chain}",
+            chain,
+            lambda lab: lab.raw_seconds("chain", lab.sizes.chain),
+            2.0,
+        ),
+        (
+            "swarm",
+            lambda s: f"{s.swarm} executions of 5 tasks",
+            swarm,
+            lambda lab: lab.raw_seconds("swarm", 5 * lab.sizes.swarm),
+            2.5,
+        ),
+    ]
+    rows = []
+    for key, name, work, floor, most in kinds:
+        rows.append(
+            Row(
+                key=f"{key} dispatched",
+                name=lambda s, name=name: f"{name(s)}, dispatched",
+                measure=lambda lab, work=work: work(lab, TARGET),
+                floor=floor,
+                units=("s",),
+                beside="raw",
+                aims=(("most", most),),
+            )
+        )
+    for key, name, work, floor, _ in kinds:
+        rows.append(
+            Row(
+                key=f"{key} inline",
+                name=lambda s, name=name: f"{name(s)}, inline",
+                measure=lambda lab, work=work: work(lab, None),
+                floor=floor,
+                units=("s",),
+                beside="raw",
+                throughput=True,
+                aims=(("least", 3.0),),
+            )
+        )
+    return rows
+
+
+WORK = _dispatched_and_inline()
+
+API = [
+    Row(
+        key="post",
+        name=lambda s: f"POST executions, {s.clients} clients",
+        measure=accepted,
+        units=("/s",),
+        aims=(("least", 300),),
+    ),
+    Row(
+        key="list",
+        name=lambda s: f"GET list of 50, {s.clients} clients, {s.stored:,} executions stored",
+        measure=listed,
+        units=("/s", "ms p99"),
+        aims=(("least", 400), ("most", 50)),
+    ),
+    Row(
+        key="upload",
+        name=lambda s: f"upload a workflow of {s.upload} tasks",
+        measure=upload,
+        units=("s",),
+        aims=(("most", 0.5),),
+    ),
+]
+
+GROWTH = [
+    Row(
+        key="cost of items",
+        name=lambda s: f"cost of an item, {s.many_items:,} against {s.few_items}",
+        measure=cost_of_items,
+        units=("x",),
+        aims=(("most", 1.3),),
+    ),
+    Row(
+        key="cost of joins",
+        name=lambda s: f"cost of a task, join of {s.many_joined:,} against {s.few_joined}",
+        measure=cost_of_joins,
+        units=("x",),
+        aims=(("most", 1.3),),
+    ),
+    Row(
+        key="timers",
+        name=lambda s: f"wait-before 1 s, {s.timers} timers: lateness p95",
+        measure=lateness,
+        units=("ms",),
+        aims=(("most", 100),),
+    ),
+    Row(
+        key="soak",
+        name=lambda s: f"memory of engine and executor, {s.soak:,} executions against a tenth",
+        measure=soak,
+        units=("x",),
+        aims=(("most", 1.1),),
+        once=True,
+    ),
+]
+
+#: Before everything else: memory is least when nothing has run yet, and that is what idle means.
+IDLE = Row(
+    key="idle",
+    name=lambda s: "all processes idle: memory (PSS), processor",
+    measure=idle,
+    units=("MB", "%"),
+    aims=(("most", 450), ("most", 2)),
+    once=True,
+)
+
+FIRST = [IDLE, *WORK, *API, *GROWTH]
+
+
+def _again(prefix: str, row: Row, least: float) -> Row:
+    """The same work on another deployment, beside the first one's figure."""
+    return Row(
+        key=f"{prefix} {row.key}",
+        name=lambda s: f"{prefix}: {row.name(s)}",
+        measure=row.measure,
+        units=row.units,
+        beside="first",
+        throughput=True,
+        aims=(("least", least),),
+    )
+
+
+_BY_KEY = {row.key: row for row in (*WORK, *API)}
+
+EMBEDDED = [_again("SQLite", row, 0.5) for row in (*WORK, _BY_KEY["post"])]
+
+TWO_ENGINES = [
+    _again("two engines", _BY_KEY["swarm dispatched"], 1.0),
+    _again("two engines", _BY_KEY["swarm inline"], 1.0),
+    # "Never less": what the same measurement varies by is no loss.
+    _again("two engines", _BY_KEY["items dispatched"], 0.95),
+    _again("two engines", _BY_KEY["fan dispatched"], 0.95),
+]
+
+
+def dump(sizes: Sizes) -> dict[str, Any]:
+    """The sizes as plain data."""
+    data: dict[str, Any] = json.loads(json.dumps(sizes.__dict__))
+    return data
