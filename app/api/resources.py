@@ -1,0 +1,17 @@
+"""All the resources, in the order in which the document shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import maintenance, root
+
+BLUEPRINTS = (root.blp, maintenance.blp)
+
+#: What the OpenAPI document says of the whole.
+DOCUMENT: dict[str, Any] = {
+    "info": {
+        "description": "Workflows in Mistral's language, over Mistral's API.",
+        "license": {"name": "Apache-2.0"},
+    },
+}

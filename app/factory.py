@@ -1,0 +1,94 @@
+"""Puts the web application together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import flask_smorest
+from flask import Flask, Request, Response, request
+from werkzeug.exceptions import MethodNotAllowed
+
+from app.api import errors, resources
+from app.api.errors import Unsupported
+from app.api.identity import Authenticate, authentication
+from app.config import Config
+from app.services.platform import Platform
+
+#: What the OpenAPI document says of the whole.
+_DOCUMENT = {
+    "API_TITLE": "Celeriac",
+    "API_VERSION": "v2",
+    "OPENAPI_VERSION": "3.0.3",
+    "OPENAPI_URL_PREFIX": "/docs",
+    "OPENAPI_JSON_PATH": "openapi.json",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Celeriac:
+    """What the views of one application work with."""
+
+    platform: Platform
+    authenticate: Authenticate
+
+
+def create_app(config: Config, *, platform: Platform | None = None) -> Flask:
+    """The WSGI application that *config* describes. Opens no connection."""
+    authenticate = authentication(config)
+    app = Flask(__name__, static_folder=None)
+    app.extensions["celeriac"] = Celeriac(platform or Platform.from_config(config), authenticate)
+    app.config.update(_DOCUMENT, MAX_CONTENT_LENGTH=config.max_body_bytes)
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.before_request(_refuse_what_is_never_served)
+    if config.cors_origins:
+        app.after_request(_cross_origin(frozenset(config.cors_origins)))
+    api = flask_smorest.Api(app, spec_kwargs=resources.DOCUMENT)
+    # No operation answers in flask-smorest's own form of errors.
+    api.DEFAULT_ERROR_RESPONSE_NAME = None
+    errors.register(app)
+    for blueprint in resources.BLUEPRINTS:
+        api.register_blueprint(blueprint)
+    return app
+
+
+def _refuse_what_is_never_served() -> Response | None:
+    if request.method == "HEAD":
+        raise MethodNotAllowed
+    kind = request.mimetype
+    if kind in ("text/xml", "application/xml") or kind.endswith("+xml"):
+        raise Unsupported("XML request bodies are not supported.")
+    return None
+
+
+_METHODS = "GET, PUT, POST, DELETE, PATCH"
+_EXPOSED = (
+    "X-Auth-Token, X-Subject-Token, X-Service-Token, X-Project-Id, X-User-Name, X-Project-Name"
+)
+
+
+def _cross_origin(origins: frozenset[str]):  # type: ignore[no-untyped-def]
+    """Headers for browsers that call from one of *origins*."""
+
+    def add(response: Response) -> Response:
+        origin = _header(request.headers, "Origin")
+        response.headers.add("Vary", "Origin")
+        if origin and (origin in origins or "*" in origins):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+            if request.method == "OPTIONS":
+                response.headers["Access-Control-Allow-Methods"] = _METHODS
+                response.headers["Access-Control-Allow-Headers"] = _header(
+                    request.headers, "Access-Control-Request-Headers"
+                )
+        return response
+
+    return add
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    return headers.get(name, "")
+
+
+__all__ = ["Celeriac", "Request", "create_app"]
