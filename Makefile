@@ -81,6 +81,10 @@ coverage: venv-dev ## Unit and integration tests, and which lines they ran
 bench: venv-dev ## Measure, beside raw Celery on the same machine
 	$(BIN)/python -m bench $(ARGS)
 
+.PHONY: docs
+docs: venv ## Write anew what stands in docs/ but comes from the code
+	$(BIN)/python -m tools.configuration
+
 .PHONY: lock
 lock: ## Write both lock files anew, from the bounds in setup.cfg
 	$(PYTHON) tools/environment.py --lock

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from app import broker
+from tools import configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What our dependencies bring along in any case, because it is part of what they are to us.
@@ -121,3 +122,8 @@ def test_make_help_names_every_target_that_is_there() -> None:
     phony = set(re.findall(r"^\.PHONY: (\S+)", makefile, re.MULTILINE))
     explained = set(re.findall(r"^([a-z][a-z-]*):.*## ", makefile, re.MULTILINE))
     assert phony == explained
+
+
+def test_the_page_of_settings_is_what_the_settings_say() -> None:
+    text = configuration.PAGE.read_text()
+    assert configuration.page(text) == text, "docs/configuration.md is behind: run `make docs`"
