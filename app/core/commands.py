@@ -49,6 +49,7 @@ class StartWorkflow(Command):
     child_id: str
     task_id: str
     index: int
+    attempt: int
     #: The definition that was found.
     definition: Any
     input: Mapping[str, Any]
@@ -106,6 +107,14 @@ class AcceptActions(Command):
     task_id: str
     accepted: bool
     indexes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptChild(Command):
+    """Set ``accepted`` of one sub-workflow: whether its end was counted."""
+
+    child_id: str
+    accepted: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,22 +178,12 @@ def _action_resumed(run: WorkingCopy, event: ActionResumed) -> None:
 
 def _child_completed(run: WorkingCopy, event: ChildCompleted) -> None:
     task = run.find_task(event.task_id)
-    if task is None or task.state.terminal or _stale_child(run, task, event.child_id):
+    child = run.find_child(event.child_id)
+    if task is None or child is None or child.accepted or not child.state.terminal:
         return
-    task = run.edit(task.id)
-    if task.items is not None:
-        tasks.item_completed(run, task, event.state)
+    if task.state.terminal or child.attempt != task.attempt:
         return
-    info = None
-    if event.state is not State.SUCCESS and isinstance(event.output, dict):
-        said = event.output.get("result")
-        info = str(said) if said else None
-    run.to_complete.append(Completion(task.id, event.state, info))
-
-
-def _stale_child(run: WorkingCopy, task: Task, child_id: str) -> bool:
-    """True for a sub-workflow of an earlier attempt, or one that was counted already."""
-    return not any(child.id == child_id and child.accepted for child in run.children(task.id))
+    control.count_child(run, task, child)
 
 
 # --- timers ----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from .events import (
     SkipRequested,
     StopRequested,
 )
-from .execution import Items, Task
+from .execution import Child, Items, Task
 from .policies import limit_time, prepare_again
 from .states import State
 from .working_copy import Completion, WorkingCopy
@@ -145,11 +145,10 @@ def _items_to_repeat(run: WorkingCopy, task: Task, items: Items) -> Items:
     """Items for a run of those only that failed or were cancelled."""
     again: list[int] = []
     if task.type == "WORKFLOW":
-        again = [
-            child.index
-            for child in run.children(task.id)
-            if child.accepted and child.state is not State.SUCCESS
-        ]
+        for child in run.children(task.id):
+            if child.accepted and child.state is not State.SUCCESS:
+                run.accept_child(child.id, False)
+                again.append(child.index)
     else:
         for action in run.actions(task.id):
             if action.accepted and action.state in (State.ERROR, State.CANCELLED):
@@ -235,7 +234,7 @@ def child_resumed(run: WorkingCopy, event: ChildResumed) -> None:
     if found is None:
         return
     if event.rerun:
-        _child_runs_again(run, found)
+        _child_runs_again(run, found, event.child_id)
         return
     if found.state is not State.PAUSED:
         return
@@ -251,8 +250,9 @@ def task_resumed(run: WorkingCopy, found: Task) -> None:
         resume(run, ResumeRequested())
 
 
-def _child_runs_again(run: WorkingCopy, found: Task) -> None:
-    if run.execution.state is State.SUCCESS or not found.state.terminal:
+def _child_runs_again(run: WorkingCopy, found: Task, child_id: str) -> None:
+    child = run.find_child(child_id)
+    if child is None or not child.accepted or not found.state.terminal:
         return
     if found.state not in (State.ERROR, State.CANCELLED) or not _reopen(run, None):
         return
@@ -266,3 +266,21 @@ def _child_runs_again(run: WorkingCopy, found: Task) -> None:
     _forget_outcome(task)
     run.set_state(task, State.RUNNING)
     run.record("TASK_RERUN", task)
+    run.accept_child(child.id, False)
+    if child.state.terminal:
+        # It has ended again before word of its going on came here.
+        count_child(run, task, child)
+
+
+def count_child(run: WorkingCopy, task: Task, child: Child) -> None:
+    """Take the end of a sub-workflow as the result of its task, or of one item."""
+    task = run.edit(task.id)
+    run.accept_child(child.id, True)
+    if task.items is not None:
+        tasks.item_completed(run, task, child.state)
+        return
+    info = None
+    if child.state is not State.SUCCESS and isinstance(child.output, Mapping):
+        said = child.output.get("result")
+        info = str(said) if said else None
+    run.to_complete.append(Completion(task.id, child.state, info))

@@ -203,7 +203,10 @@ class Child:
     id: str
     task_id: str
     index: int
+    #: The task's attempt it belongs to.
+    attempt: int
     state: State
+    #: True once the parent has counted its end.
     accepted: bool
     output: Any
     state_info: str | None
@@ -225,7 +228,6 @@ class Execution:
     description: str | None = None
     state_info: str | None = None
     output: Any = None
-    accepted: bool = False
     parent_execution_id: str | None = None
     parent_task_id: str | None = None
     root_id: str | None = None
@@ -251,6 +253,8 @@ class Execution:
     tasks: dict[str, Task] = field(default_factory=dict)
     actions: dict[str, Action] = field(default_factory=dict)
     contexts: dict[str, Context] = field(default_factory=dict)
+    #: Sub-workflows whose end was counted, or is not to count any more.
+    accepted_children: dict[str, bool] = field(default_factory=dict)
 
     @property
     def is_root(self) -> bool:
@@ -313,6 +317,7 @@ class Lookup(Protocol):
     def children(self, task_id: str) -> list[Child]:
         """Sub-workflows of a task, in order of creation."""
 
+    def child(self, child_id: str) -> Child | None: ...
     def context(self, context_id: str) -> Context: ...
     def environment(self) -> Mapping[str, Any]:
         """The environment of the root execution."""

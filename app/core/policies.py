@@ -183,7 +183,12 @@ def prepare_again(run: WorkingCopy, task: Task) -> None:
     for action in run.actions(task.id):
         if action.accepted:
             run.edit_action(action).accepted = False
-    run.command(AcceptActions(task_id=task.id, accepted=False))
+    if task.type == "WORKFLOW":
+        for child in run.children(task.id):
+            if child.accepted:
+                run.accept_child(child.id, False)
+    else:
+        run.command(AcceptActions(task_id=task.id, accepted=False))
     run.command(CancelTimers(task_id=task.id))
     run.command(StopActions(task_id=task.id, reason="superseded by another attempt"))
     task.items = None

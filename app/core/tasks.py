@@ -232,6 +232,7 @@ def _run_workflow(
             child_id=child_id,
             task_id=task.id,
             index=index,
+            attempt=task.attempt,
             definition=child.definition,
             input=child.input,
             params=child.params,

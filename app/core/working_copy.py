@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from .commands import Command, Record
+from .commands import AcceptChild, Command, Record
 from .data_flow import Context
 from .execution import Action, Child, Counts, Execution, Lookup, Task
 from .language.specs import TaskSpec, WorkflowSpec
@@ -100,6 +100,7 @@ class WorkingCopy:
             tasks=dict(execution.tasks),
             actions=dict(execution.actions),
             contexts=dict(execution.contexts),
+            accepted_children=dict(execution.accepted_children),
         )
         self.now = now
         self.lookup = lookup
@@ -125,8 +126,7 @@ class WorkingCopy:
             if task.new:
                 self._new_names.setdefault(task.name, []).append(task.id)
         for action in self.execution.actions.values():
-            if action.new:
-                self._actions_of.setdefault(action.task_id, []).append(action.id)
+            self._actions_of.setdefault(action.task_id, []).append(action.id)
 
     # --- ids, commands, records ---------------------------------------------------------
 
@@ -277,6 +277,7 @@ class WorkingCopy:
             found = self.lookup.action(action_id)
             if found is not None:
                 self.execution.actions[action_id] = found
+                self._actions_of.setdefault(found.task_id, []).append(action_id)
         return found
 
     def edit_action(self, action: Action) -> Action:
@@ -299,15 +300,33 @@ class WorkingCopy:
     def actions(self, task_id: str) -> list[Action]:
         """Runs for a task in order of creation, changes included."""
         task = self.find_task(task_id)
-        stored = [] if task is None or task.new else self.lookup.actions(task_id)
-        found = {a.id: self.execution.actions.get(a.id, a) for a in stored}
-        for action_id in self._actions_of.get(task_id, ()):
-            found[action_id] = self.execution.actions[action_id]
-        return list(found.values())
+        known = [self.execution.actions[i] for i in self._actions_of.get(task_id, ())]
+        if task is None or task.new:
+            return known
+        if known and task.items is None and task.attempt == 1:
+            return known  # The first run of an ordinary task has one action, and this is it.
+        found = {a.id: self.execution.actions.get(a.id, a) for a in self.lookup.actions(task_id)}
+        found.update((action.id, action) for action in known)
+        return sorted(found.values(), key=lambda action: action.number)
 
     def children(self, task_id: str) -> list[Child]:
+        """Sub-workflows of a task in order of creation, changes included."""
         task = self.find_task(task_id)
-        return [] if task is None or task.new else self.lookup.children(task_id)
+        stored = [] if task is None or task.new else self.lookup.children(task_id)
+        return [self._counted(child) for child in stored]
+
+    def find_child(self, child_id: str) -> Child | None:
+        found = self.lookup.child(child_id)
+        return self._counted(found) if found is not None else None
+
+    def accept_child(self, child_id: str, accepted: bool) -> None:
+        """Count the end of a sub-workflow, or take that back."""
+        self.execution.accepted_children[child_id] = accepted
+        self.command(AcceptChild(child_id=child_id, accepted=accepted))
+
+    def _counted(self, child: Child) -> Child:
+        accepted = self.execution.accepted_children.get(child.id)
+        return child if accepted is None else replace(child, accepted=accepted)
 
     # --- contexts -----------------------------------------------------------------------
 
@@ -352,7 +371,6 @@ class WorkingCopy:
         self.execution.state_info = info[:65500] if info else info
         self.execution.updated_at = self.now
         self.execution.finished_at = self.now if state.terminal else None
-        self.execution.accepted = state.terminal
         if state is State.RUNNING:
             event = {State.PAUSED: "WORKFLOW_RESUMED"}.get(
                 before, "WORKFLOW_RERUN" if before.terminal else "WORKFLOW_LAUNCHED"

@@ -234,7 +234,9 @@ class WorkflowExecution(_Owned, Base):
     task_execution_id: Mapped[str | None] = mapped_column(ID)
     parent_execution_id: Mapped[str | None] = mapped_column(ID)
     root_execution_id: Mapped[str | None] = mapped_column(ID)
-    index: Mapped[int] = mapped_column("item_index", Integer, default=0)
+    item_index: Mapped[int] = mapped_column(Integer, default=0)
+    #: The parent task's attempt this run belongs to.
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
     #: How many sub-workflows deep; 0 for a root.
     depth: Mapped[int] = mapped_column(Integer, default=0)
     #: True when the parent takes this one's output as a result.
@@ -332,9 +334,11 @@ class ActionExecution(Base):
     #: ``{"result": ...}``; null while running.
     output: Mapped[Any] = mapped_column(JSONText, nullable=True)
     #: Place in with-items; 0 otherwise.
-    index: Mapped[int] = mapped_column("item_index", Integer, default=0)
+    item_index: Mapped[int] = mapped_column(Integer, default=0)
     #: The task's attempt this run belongs to.
     attempt: Mapped[int] = mapped_column(Integer, default=0)
+    #: Creation order within the execution.
+    number: Mapped[int] = mapped_column(Integer, default=0)
     is_sync: Mapped[bool] = mapped_column(Boolean, default=True)
     #: True when it runs in an executor, false when the engine ran it itself.
     dispatched: Mapped[bool] = mapped_column(Boolean, default=True)

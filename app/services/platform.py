@@ -26,11 +26,9 @@ class Platform:
     @classmethod
     def from_config(cls, config: Config) -> Platform:
         """The parts that *config* describes; no connection is opened yet."""
-        registry = standard_registry(config)
-        registry.load_plugins()
         expressions.configure(
             expressions.Limits(
-                seconds=config.expression_seconds, languages=frozenset(config.allowed_languages)
+                seconds=config.expression_seconds, languages=config.allowed_languages
             )
         )
         return cls(
@@ -38,7 +36,7 @@ class Platform:
             database=Database(config.database_url, pool_size=config.database_pool_size),
             broker=Broker(config.broker_url),
             ledger=Ledger(config.redis_url),
-            registry=registry,
+            registry=standard_registry(config),
         )
 
     @property

@@ -194,7 +194,7 @@ def _postpone(session: Session, times: dict[str, datetime | None]) -> None:
         update(ActionExecution.__table__)  # type: ignore[arg-type]
         .where(ActionExecution.id == bindparam("which"))
         .values(check_at=bindparam("at")),
-        [{"which": id, "at": at} for id, at in sorted(times.items())],
+        [{"which": which, "at": at} for which, at in sorted(times.items())],
     )
 
 
@@ -246,13 +246,13 @@ def _sweep_executions(platform: Platform, limit: int) -> Counter[str]:
             .values(check_at=bindparam("at")),
             [
                 {
-                    "which": id,
-                    "at": now + timedelta(seconds=EXECUTION_CHECK) if id in running else None,
+                    "which": which,
+                    "at": now + timedelta(seconds=EXECUTION_CHECK) if which in running else None,
                 }
-                for id in sorted(ids)
+                for which in sorted(ids)
             ],
         )
-        messages = [_apply(id, events.dump(events.Nudged())) for id in sorted(running)]
+        messages = [_apply(which, events.dump(events.Nudged())) for which in sorted(running)]
         for parent_id, event in _endings(session, sorted(running)):
             messages.append(_apply(parent_id, event))
             repairs["sub-workflow"] += 1
@@ -281,7 +281,7 @@ def _endings(session: Session, parents: Sequence[str]) -> list[tuple[str, dict[s
         event = events.ChildCompleted(
             task_id=row.task_execution_id,
             child_id=row.id,
-            index=row.index,
+            index=row.item_index,
             state=State(row.state),
             output=row.output,
         )

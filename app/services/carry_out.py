@@ -1,0 +1,542 @@
+"""Carrying out decisions: what the conductor asked for becomes rows and messages.
+
+All decisions of one transaction are written together, each kind of row in one statement, however
+many executions they belong to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import singledispatchmethod
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.orm import Session
+
+from app.actions import foreign
+from app.actions.registry import CELERY_PREFIX
+from app.broker import ACTION_RUN, ENGINE_APPLY, ENGINE_QUEUE, Message, action_queue
+from app.core import commands as c
+from app.core import events
+from app.core.data_flow import Context
+from app.core.execution import Execution, Task
+from app.core.language.specs import WorkflowSpec
+from app.core.states import TERMINAL
+from app.core.working_copy import Changes
+from app.models import ActionExecution, TaskExecution, WorkflowExecution
+from app.models import Context as ContextRow
+from app.services import event_log, mapping, outbox, stored, timers
+from app.services.event_log import LogEntry
+from app.services.mapping import A, E
+from app.services.platform import Platform
+
+#: Seconds until an execution in which nothing happens is looked at.
+QUIET_SECONDS = 300.0
+
+_TERMINAL = [str(state) for state in TERMINAL]
+_executions: Any = WorkflowExecution.__table__
+_tasks: Any = TaskExecution.__table__
+_actions: Any = ActionExecution.__table__
+_contexts: Any = ContextRow.__table__
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The decisions of one transaction about one execution."""
+
+    row: Any
+    spec: WorkflowSpec
+    execution: Execution
+    changes: Changes = field(default_factory=Changes)
+    commands: list[c.Command] = field(default_factory=list)
+
+
+def event_message(execution_id: str, event: events.Event) -> Message:
+    """The message that has *event* applied to an execution."""
+    return Message(task=ENGINE_APPLY, queue=ENGINE_QUEUE, args=[execution_id, events.dump(event)])
+
+
+def write(
+    session: Session, platform: Platform, outcomes: Sequence[Outcome], now: datetime
+) -> list[tuple[str, str]]:
+    """Write all *outcomes* and have their messages sent after the commit.
+
+    Returns ids and names of actions that need not go on: whoever commits tells the executors.
+    """
+    writer = _Writer(session, platform, now)
+    for outcome in outcomes:
+        writer.gather(outcome)
+    writer.flush()
+    return writer.stopped
+
+
+class _Writer:
+    """Rows and messages of one transaction, gathered by kind."""
+
+    def __init__(self, session: Session, platform: Platform, now: datetime) -> None:
+        self.session = session
+        self.platform = platform
+        self.now = now
+        self.check_action_at = now + timedelta(seconds=platform.config.dispatch_check_seconds)
+        self.check_execution_at = now + timedelta(seconds=QUIET_SECONDS)
+        self.everywhere = json.loads(platform.config.notify) if platform.config.notify else []
+        self.messages: list[Message] = []
+        self.new_executions: list[dict[str, Any]] = []
+        self.changed_executions: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+        self.new_contexts: list[dict[str, Any]] = []
+        self.kept_contexts: list[Context] = []
+        self.new_tasks: list[dict[str, Any]] = []
+        self.changed_tasks: list[dict[str, Any]] = []
+        self.new_actions: list[dict[str, Any]] = []
+        self.changed_actions: list[dict[str, Any]] = []
+        self.log: list[LogEntry] = []
+        self.stopped: list[tuple[str, str]] = []
+        #: Commands that change rows in place; carried out after all rows are written.
+        self.later: list[tuple[Outcome, c.Command]] = []
+
+    # --- gathering ----------------------------------------------------------------------
+
+    def gather(self, outcome: Outcome) -> None:
+        """Take over everything one outcome wants."""
+        execution, changes = outcome.execution, outcome.changes
+        for command in outcome.commands:
+            self._take(command, outcome)
+        for task_id in sorted(changes.tasks, key=lambda i: execution.tasks[i].number):
+            task = execution.tasks[task_id]
+            if task.new:
+                tags = list(outcome.spec.tasks[task.name].tags)
+                self.new_tasks.append(mapping.new_task_values(task, execution, tags))
+            else:
+                self.changed_tasks.append({"b_id": task.id, **mapping.values_of_task(task)})
+        for action_id in changes.actions:
+            action = execution.actions[action_id]
+            if not action.new:
+                self.changed_actions.append(
+                    {
+                        "b_id": action.id,
+                        "state": str(action.state),
+                        "accepted": action.accepted,
+                        "output": {"result": action.result} if action.state.terminal else None,
+                        "updated_at": self.now,
+                        "check_at": None if action.state.terminal else self.check_action_at,
+                    }
+                )
+        for context_id in changes.contexts:
+            context = execution.contexts[context_id]
+            self.new_contexts.append(mapping.context_values(context, execution.id))
+            self.kept_contexts.append(context)
+        self._gather_execution(outcome)
+
+    def _gather_execution(self, outcome: Outcome) -> None:
+        execution = outcome.execution
+        values: dict[str, Any] = {
+            "b_id": execution.id,
+            "state": str(execution.state),
+            "state_info": execution.state_info,
+            "context_id": execution.context_id,
+            "conductor": mapping.conductor_of_execution(execution),
+            "revision": outcome.row.revision + 1,
+            "updated_at": self.now,
+            "finished_at": execution.finished_at,
+            "check_at": None if execution.state.terminal else self.check_execution_at,
+        }
+        if execution.output is not None:
+            values["output"] = execution.output
+        if execution.params != outcome.row.params:
+            values["params"] = execution.params
+        self.changed_executions[tuple(values)].append(values)
+
+    @singledispatchmethod
+    def _take(self, command: c.Command, outcome: Outcome) -> None:
+        self.later.append((outcome, command))
+
+    @_take.register
+    def _(self, command: c.RunAction, outcome: Outcome) -> None:
+        execution = outcome.execution
+        action = execution.actions[command.action_id]
+        waits = not action.state.terminal
+        dispatch: dict[str, Any] = {
+            "target": command.target,
+            "timeout": command.timeout,
+            "safe_rerun": command.safe_rerun,
+        }
+        if command.base != command.name:
+            dispatch["base"] = command.base
+            dispatch["base_input"] = dict(command.base_input)
+        self.new_actions.append(
+            {
+                "id": command.action_id,
+                "task_execution_id": command.task_id,
+                "workflow_execution_id": execution.id,
+                "workflow_name": execution.name,
+                "workflow_namespace": execution.namespace,
+                "project_id": execution.project_id,
+                "name": command.name,
+                "description": "",
+                "state": str(action.state),
+                "state_info": None,
+                "accepted": action.accepted,
+                "input": dict(command.input),
+                "output": None if waits else {"result": action.result},
+                "item_index": command.index,
+                "attempt": command.attempt,
+                "number": action.number,
+                "is_sync": not command.asynchronous,
+                "dispatched": waits,
+                "dispatch": dispatch,
+                "check_at": self.check_action_at if waits else None,
+                "last_heartbeat": None,
+                "created_at": self.now,
+                "updated_at": None if waits else self.now,
+            }
+        )
+        if waits and not command.inline and not _is_local(command):
+            self.messages.append(action_message(execution, outcome.execution.tasks, command))
+
+    @_take.register
+    def _(self, command: c.StartWorkflow, outcome: Outcome) -> None:
+        parent = outcome.execution
+        found = command.definition
+        context_id = None
+        if command.variables:
+            context_id = first_context_id(command.child_id)
+        self.new_executions.append(
+            {
+                **execution_values(
+                    found,
+                    id=command.child_id,
+                    project_id=parent.project_id,
+                    input=command.input,
+                    params=command.params,
+                    description="sub-workflow execution",
+                    context_id=context_id,
+                    now=self.now,
+                    check_at=self.check_execution_at,
+                ),
+                "workflow_namespace": found.namespace,
+                "task_execution_id": command.task_id,
+                "parent_execution_id": parent.id,
+                "root_execution_id": parent.root_id or parent.id,
+                "item_index": command.index,
+                "attempt": command.attempt,
+                "depth": parent.depth + 1,
+            }
+        )
+        if context_id is not None:
+            self.new_contexts.append(
+                variables_values(context_id, command.child_id, command.variables)
+            )
+        self.messages.append(event_message(command.child_id, events.ExecutionStarted()))
+
+    @_take.register
+    def _(self, command: c.SendEvent, outcome: Outcome) -> None:
+        self.messages.append(event_message(command.execution_id, command.event))
+
+    @_take.register
+    def _(self, command: c.Record, outcome: Outcome) -> None:
+        execution = outcome.execution
+        task = execution.tasks[command.task_id] if command.task_id else None
+        self.log.append(
+            LogEntry(
+                execution_id=execution.id,
+                root_execution_id=execution.root_id or execution.id,
+                project_id=execution.project_id,
+                number=command.number,
+                event=command.event,
+                data=_payload(command, execution, task),
+                created_at=command.at,
+                publishers=event_log.publishers_of(execution.params, self.everywhere),
+            )
+        )
+
+    # --- writing ------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write everything gathered; rows that others refer to come first."""
+        session = self.session
+        for table, rows in (
+            (_executions, self.new_executions),
+            (_contexts, self.new_contexts),
+            (_tasks, self.new_tasks),
+            (_actions, self.new_actions),
+        ):
+            if rows:
+                session.execute(insert(table), rows)
+        for table, changes in ((_tasks, self.changed_tasks), (_actions, self.changed_actions)):
+            if changes:
+                _update(session, table, changes)
+        for group in self.changed_executions.values():
+            _update(session, _executions, group)
+        for outcome, command in self.later:
+            self._carry_out(command, outcome)
+        event_log.append(session, self.log)
+        for context in self.kept_contexts:
+            stored.keep_context(context)
+        outbox.add(session, self.messages)
+
+    @singledispatchmethod
+    def _carry_out(self, command: c.Command, outcome: Outcome) -> None:
+        raise NotImplementedError(f"nothing carries out {type(command).__name__}")
+
+    @_carry_out.register
+    def _(self, command: c.SetTimer, outcome: Outcome) -> None:
+        timers.add(
+            self.session,
+            id=command.id,
+            execution_id=outcome.execution.id,
+            task_id=command.task_id,
+            due_at=command.at,
+            event=command.event,
+        )
+
+    @_carry_out.register
+    def _(self, command: c.CancelTimers, outcome: Outcome) -> None:
+        if _has_timers(outcome, command.task_id):
+            timers.cancel(self.session, execution_id=outcome.execution.id, task_id=command.task_id)
+
+    @_carry_out.register
+    def _(self, command: c.TellChildren, outcome: Outcome) -> None:
+        if not any(task.workflow is not None for task in outcome.spec.tasks.values()):
+            return
+        query = select(E.id).where(
+            E.parent_execution_id == outcome.execution.id, E.state.not_in(_TERMINAL)
+        )
+        if command.task_id is not None:
+            query = query.where(E.task_execution_id == command.task_id)
+        for child_id in self.session.scalars(query):
+            self.messages.append(event_message(child_id, command.event))
+
+    @_carry_out.register
+    def _(self, command: c.StopActions, outcome: Outcome) -> None:
+        condition = (
+            A.workflow_execution_id == outcome.execution.id
+            if command.task_id is None
+            else A.task_execution_id == command.task_id
+        )
+        running = self.session.execute(
+            select(A.id, A.name, A.dispatched).where(condition, A.state.in_(["RUNNING", "PAUSED"]))
+        ).all()
+        if not running:
+            return
+        self.session.execute(
+            update(_actions)
+            .where(A.id.in_([row.id for row in running]))
+            .values(
+                state="CANCELLED",
+                state_info=command.reason,
+                output={"result": None},
+                updated_at=self.now,
+                check_at=None,
+            )
+        )
+        self.stopped.extend((row.id, row.name) for row in running if row.dispatched)
+
+    @_carry_out.register
+    def _(self, command: c.AcceptActions, outcome: Outcome) -> None:
+        statement = update(_actions).where(
+            A.task_execution_id == command.task_id, A.accepted.is_(not command.accepted)
+        )
+        if command.indexes is not None:
+            statement = statement.where(A.item_index.in_(command.indexes))
+        self.session.execute(statement.values(accepted=command.accepted))
+
+    @_carry_out.register
+    def _(self, command: c.AcceptChild, outcome: Outcome) -> None:
+        self.session.execute(
+            update(_executions).where(E.id == command.child_id).values(accepted=command.accepted)
+        )
+
+    @_carry_out.register
+    def _(self, command: c.ForgetResults, outcome: Outcome) -> None:
+        self.session.execute(
+            update(_actions)
+            .where(A.task_execution_id == command.task_id, A.accepted.is_(True))
+            .values(output={})
+        )
+
+
+def _update(session: Session, table: Any, rows: list[dict[str, Any]]) -> None:
+    names = [name for name in rows[0] if name != "b_id"]
+    statement = (
+        update(table)
+        .where(table.c.id == bindparam("b_id"))
+        .values({name: bindparam(name) for name in names})
+    )
+    session.connection().execute(statement, rows)
+
+
+def _has_timers(outcome: Outcome, task_id: str | None) -> bool:
+    """False when no policy of the workflow (or task) can have set a timer."""
+    if task_id is not None:
+        task = outcome.execution.tasks.get(task_id)
+        specs = [outcome.spec.tasks[task.name]] if task is not None else []
+    else:
+        specs = list(outcome.spec.tasks.values())
+    return any(
+        p.wait_before or p.wait_after or p.timeout or p.retry
+        for p in (spec.policies for spec in specs)
+    )
+
+
+def _is_local(command: c.RunAction) -> bool:
+    """True for what waits for a word from outside and has nothing to be sent."""
+    return command.base == "std.async_noop" and not command.target
+
+
+def first_context_id(execution_id: str) -> str:
+    """The id of the context that vars make: the execution's own, which no other context has."""
+    return execution_id
+
+
+def variables_values(
+    context_id: str, execution_id: str, variables: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The row of the context that vars made."""
+    return {
+        "id": context_id,
+        "workflow_execution_id": execution_id,
+        "parent_id": None,
+        "data": dict(variables),
+        "versions": {},
+    }
+
+
+def execution_values(
+    found: Any,
+    *,
+    id: str,
+    project_id: str,
+    input: Mapping[str, Any],
+    params: Mapping[str, Any],
+    description: str | None,
+    context_id: str | None,
+    now: datetime,
+    check_at: datetime,
+) -> dict[str, Any]:
+    """All columns of a new execution of the definition *found*."""
+    return {
+        "id": id,
+        "project_id": project_id,
+        "scope": "private",
+        "workflow_id": found.id,
+        "workflow_name": found.name,
+        "workflow_namespace": found.namespace,
+        "workbook_name": found.workbook,
+        "spec_id": found.spec_id,
+        "description": description,
+        "tags": list(found.tags),
+        "state": "RUNNING",
+        "state_info": None,
+        "input": dict(input),
+        "params": dict(params),
+        "output": {},
+        "task_execution_id": None,
+        "parent_execution_id": None,
+        "root_execution_id": None,
+        "item_index": 0,
+        "attempt": 0,
+        "depth": 0,
+        "accepted": False,
+        "context_id": context_id,
+        "revision": 0,
+        "conductor": {},
+        "check_at": check_at,
+        "created_at": now,
+        "updated_at": now,
+        "started_at": now,
+        "finished_at": None,
+    }
+
+
+def action_message(
+    execution: Execution, tasks: Mapping[str, Task], command: c.RunAction
+) -> Message:
+    """The message that has an executor run an action."""
+    task = tasks[command.task_id]
+    return request_message(
+        {
+            "id": command.action_id,
+            "execution_id": execution.id,
+            "task_id": command.task_id,
+            "attempt": 1,
+            "action": command.base,
+            "input": dict(command.base_input),
+            "context": {
+                "workflow_name": execution.name,
+                "workflow_execution_id": execution.id,
+                "task_name": task.name,
+                "task_execution_id": task.id,
+                "action_execution_id": command.action_id,
+                "callback_url": f"/v2/action_executions/{command.action_id}",
+                "project_id": execution.project_id,
+                "with_items_index": command.index if task.items is not None else None,
+            },
+            "timeout": command.timeout,
+            "safe_rerun": command.safe_rerun,
+            "asynchronous": command.asynchronous,
+            "sync_reply": False,
+        },
+        target=command.target,
+    )
+
+
+def request_message(request: dict[str, Any], *, target: str | None) -> Message:
+    """The message that carries *request* to whoever runs the action."""
+    if request["action"].startswith(CELERY_PREFIX):
+        return foreign.message_for(request)
+    attempt = request["attempt"]
+    return Message(
+        task=ACTION_RUN,
+        queue=action_queue(target),
+        args=[request],
+        id=request["id"] if attempt == 1 else f"{request['id']}:{attempt}",
+    )
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What a payload of the event log tells, by attribute."""
+
+    id: str
+    name: str
+    workflow_name: str
+    workflow_namespace: str
+    workflow_id: str
+    workflow_execution_id: str
+    state: str
+    state_info: str | None
+    project_id: str
+    created_at: datetime
+    updated_at: datetime | None
+    task_execution_id: str | None = None
+    root_execution_id: str | None = None
+    type: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+def _payload(command: c.Record, execution: Execution, task: Task | None) -> dict[str, Any]:
+    facts = _Facts(
+        id=task.id if task else execution.id,
+        name=task.name if task else execution.name,
+        workflow_name=execution.name,
+        workflow_namespace=execution.namespace,
+        workflow_id=execution.workflow_id,
+        workflow_execution_id=execution.id,
+        state=command.state,
+        state_info=command.state_info,
+        project_id=execution.project_id,
+        created_at=task.created_at if task else execution.created_at,
+        updated_at=command.at,
+    )
+    if task is None:
+        facts.task_execution_id = execution.parent_task_id
+        facts.root_execution_id = execution.root_id
+        return event_log.payload_of_execution(facts, event=command.event)
+    facts.type = task.type
+    facts.started_at, facts.finished_at = task.started_at, task.finished_at
+    return event_log.payload_of_task(facts, event=command.event)

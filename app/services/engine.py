@@ -1,0 +1,351 @@
+"""Applying events: the one place that changes the state of executions.
+
+A batch of events for any number of executions is one transaction: their rows are locked in the
+order of their ids, all that the events need is read, every execution is decided on by the pure
+core, and all decisions are written together with one outbox row. Nothing is written before all
+is decided, so an execution whose decision fails leaves the others untouched; it is tried again
+alone, event by event, and ends in ERROR with the cause if it keeps failing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.orm import Session
+
+from app.actions import runner
+from app.actions.context import ActionContext
+from app.broker import ENGINE_APPLY, ENGINE_QUEUE, Message
+from app.core import events
+from app.core.commands import RunAction
+from app.core.conductor import advance
+from app.core.events import ActionCompleted, Event, ExecutionBroke
+from app.core.execution import Execution, Task
+from app.core.expressions import ExpressionError
+from app.core.states import State
+from app.models import utcnow
+from app.services import action_runs, mapping, stored
+from app.services.carry_out import Outcome, write
+from app.services.mapping import A, E, T
+from app.services.outbox import add, unit_of_work
+from app.services.platform import Platform
+
+log = logging.getLogger(__name__)
+
+#: Executions with at most this many tasks and actions are read whole: one query for all of them.
+SMALL = 48
+#: Times that a transaction is tried when the database refuses it for reasons of its own.
+ATTEMPTS = 5
+#: The kind of a message that has the engine run inline actions it left for later.
+RUN_INLINE = "RunInline"
+
+#: Events as messages carry them, by execution; None for actions that were run alone.
+Batch = Mapping[str | None, Sequence[Mapping[str, Any]]]
+
+
+def apply(platform: Platform, batch: Batch) -> None:
+    """Apply *batch* in one transaction, its messages sent after the commit.
+
+    Raises only what concerns the infrastructure (database, broker): then nothing was applied
+    that will not be applied again by a repetition without harm.
+    """
+    known = {key: list(found) for key, found in batch.items() if key is not None}
+    alone = list(batch.get(None, ()))
+    if known:
+        try:
+            failed = _transact(platform, known)
+        except _Broken as err:
+            log.warning("a batch of %d executions is applied one by one: %s", len(known), err)
+            failed = list(known)
+        for execution_id in failed:
+            _apply_one_by_one(platform, execution_id, known[execution_id])
+    for event in alone:
+        with unit_of_work(platform.database, platform.broker) as session:
+            action_runs.complete(session, event)
+
+
+class _Broken(Exception):
+    """The transaction as a whole failed for a reason that may lie in one of its executions."""
+
+
+def _transact(platform: Platform, batch: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Apply *batch*; the ids of executions whose decision failed, which were left as they were."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with unit_of_work(platform.database, platform.broker) as session:
+                failed, stopped = apply_in(session, platform, batch)
+            tell_stopped(platform, stopped)
+            return failed
+        except (IntegrityError, ValueError, TypeError, KeyError) as err:
+            raise _Broken(f"{type(err).__name__}: {err}") from err
+        except DBAPIError as err:
+            if isinstance(err, OperationalError) and _may_pass(err) and attempt < ATTEMPTS:
+                time.sleep(0.02 * 2**attempt)
+                continue
+            if isinstance(err, OperationalError):
+                raise
+            raise _Broken(f"{type(err).__name__}: {err}") from err
+    raise AssertionError("unreachable")
+
+
+def _may_pass(err: OperationalError) -> bool:
+    """True for deadlocks, serialization failures and a busy SQLite."""
+    code = getattr(err.orig, "sqlstate", None)
+    return code in ("40001", "40P01", "55P03") or "locked" in str(err.orig)
+
+
+def _apply_one_by_one(
+    platform: Platform, execution_id: str, found: Sequence[Mapping[str, Any]]
+) -> None:
+    for event in found:
+        try:
+            if not _transact(platform, {execution_id: [event]}):
+                continue
+            cause = "a fault of Celeriac, told in the engine's log"
+        except _Broken as err:
+            cause = str(err)
+        log.error("execution %s cannot take %s: %s", execution_id, event.get("kind"), cause)
+        broke = events.dump(
+            ExecutionBroke(cause=f"Failed to apply {event.get('kind')} [cause={cause}]")
+        )
+        if event.get("kind") != "ExecutionBroke":
+            _transact(platform, {execution_id: [broke]})
+
+
+def tell_stopped(platform: Platform, stopped: Sequence[tuple[str, str]]) -> None:
+    """Let executors know which actions nobody waits for any more; as well as can be."""
+    if not stopped:
+        return
+    try:
+        platform.ledger.stop([action_id for action_id, _ in stopped])
+        foreign = [action_id for action_id, name in stopped if name.startswith("celery.")]
+        if foreign:
+            platform.broker.celery.control.revoke(foreign, terminate=True)
+    except Exception as err:  # The decision stands; an action that runs on harms nobody.
+        log.warning("%d actions could not be told to stop: %s", len(stopped), err)
+
+
+# --- one transaction -------------------------------------------------------------------------
+
+
+def apply_in(
+    session: Session,
+    platform: Platform,
+    batch: Mapping[str, Sequence[Mapping[str, Any] | Event]],
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Apply *batch* in the transaction of *session*.
+
+    Returns the ids of executions whose decision failed, and actions to be told to stop.
+    """
+    now = utcnow()
+    rows = lock(session, batch)
+    wanted = {row.id: [_event(e) for e in batch[row.id]] for row in rows}
+    executions = {row.id: mapping.execution_of(row) for row in rows}
+    lookups = _read(session, platform, executions, wanted)
+    outcomes: list[Outcome] = []
+    failed: list[str] = []
+    for row in rows:
+        spec = stored.spec(session, row.spec_id)
+        outcome = Outcome(row=row, spec=spec, execution=executions[row.id])
+        try:
+            _decide(session, platform, outcome, wanted[row.id], lookups[row.id], now)
+        except (OperationalError, ExpressionError):
+            raise
+        except Exception:
+            log.exception("no decision on execution %s", row.id)
+            failed.append(row.id)
+            continue
+        outcomes.append(outcome)
+    return failed, write(session, platform, outcomes, now)
+
+
+def lock(session: Session, ids: Iterable[str]) -> Sequence[Any]:
+    """Lock and read executions, always in the order of their ids, so that nobody deadlocks."""
+    return session.execute(
+        mapping.select_executions().where(E.id.in_(sorted(ids))).order_by(E.id).with_for_update()
+    ).all()
+
+
+@dataclass(frozen=True, slots=True)
+class _RunInline:
+    """Inline actions that an earlier transaction left for this one."""
+
+    action_ids: tuple[str, ...]
+
+
+def _event(data: Mapping[str, Any] | Event) -> Event | _RunInline:
+    if isinstance(data, Event):
+        return data
+    if data.get("kind") == RUN_INLINE:
+        return _RunInline(tuple(data["action_ids"]))
+    return events.load(data)
+
+
+def _read(
+    session: Session,
+    platform: Platform,
+    executions: Mapping[str, Execution],
+    wanted: Mapping[str, Sequence[Event | _RunInline]],
+) -> dict[str, stored.Stored]:
+    """Read what the events need, for all executions at once."""
+    action_ids = [
+        getattr(event, "action_id", None)
+        for found in wanted.values()
+        for event in found
+        if hasattr(event, "action_id")
+    ]
+    actions: dict[str, dict[str, Any]] = {key: {} for key in executions}
+    task_ids: set[str] = set()
+    for start in range(0, len(action_ids), 500):
+        for row in session.execute(
+            mapping.select_actions().where(A.id.in_(action_ids[start : start + 500]))
+        ):
+            if row.workflow_execution_id in actions:
+                actions[row.workflow_execution_id][row.id] = mapping.action_of(row)
+                task_ids.add(row.task_execution_id)
+    for found in wanted.values():
+        task_ids.update(e.task_id for e in found if hasattr(e, "task_id") and e.task_id)
+    small = [e.id for e in executions.values() if 0 < e.serial <= SMALL]
+    tasks: dict[str, dict[str, Task]] = {key: {} for key in executions}
+    queries = []
+    if small:
+        queries.append(T.workflow_execution_id.in_(small))
+    large = [key for key in executions if key not in set(small)]
+    if large and task_ids:
+        queries.append(T.id.in_(task_ids))
+    for condition in queries:
+        for row in session.execute(mapping.select_tasks().where(condition).order_by(T.number)):
+            if row.workflow_execution_id in tasks:
+                tasks[row.workflow_execution_id].setdefault(row.id, mapping.task_of(row))
+    complete = {*small, *(e.id for e in executions.values() if e.serial == 0)}
+    _read_contexts(session, executions, tasks)
+    return {
+        key: stored.Stored(
+            session,
+            execution,
+            platform.registry,
+            tasks=tasks[key].values(),
+            actions=actions[key].values(),
+            complete=key in complete,
+        )
+        for key, execution in executions.items()
+    }
+
+
+def _read_contexts(
+    session: Session,
+    executions: Mapping[str, Execution],
+    tasks: Mapping[str, Mapping[str, Task]],
+) -> None:
+    """Have the contexts ready that the decisions will look into."""
+    ids = {e.context_id for e in executions.values() if e.context_id}
+    for found in tasks.values():
+        for task in found.values():
+            ids.update(i for i in (task.inbound_id, task.outbound_id) if i)
+    if ids:
+        stored.contexts(session, ids)
+
+
+# --- deciding --------------------------------------------------------------------------------
+
+
+def _decide(
+    session: Session,
+    platform: Platform,
+    outcome: Outcome,
+    wanted: Sequence[Event | _RunInline],
+    lookup: stored.Stored,
+    now: datetime,
+) -> None:
+    """Advance one execution, running inline actions as they come up.
+
+    Their results go straight back into the next round. Steps and time are bounded, so that one
+    execution does not keep the others waiting; what is left over runs in a transaction to come.
+    """
+    pending: list[Event] = []
+    for each in wanted:
+        if isinstance(each, _RunInline):
+            pending.extend(_run_left_over(session, platform, each))
+        else:
+            pending.append(each)
+    steps = platform.config.inline_steps
+    deadline = time.monotonic() + platform.config.inline_seconds
+    left_over: list[str] = []
+    while pending:
+        decision = advance(
+            outcome.spec,
+            outcome.execution,
+            pending,
+            now=now,
+            lookup=lookup,
+            limits=platform.limits,
+        )
+        outcome.execution = decision.execution
+        outcome.changes.update(decision.changes)
+        outcome.commands.extend(decision.commands)
+        pending = []
+        for command in decision.commands:
+            if isinstance(command, RunAction) and command.inline:
+                if steps > 0 and time.monotonic() < deadline:
+                    steps -= 1
+                    pending.append(_run_inline(platform, outcome.execution, command))
+                else:
+                    left_over.append(command.action_id)
+    for start in range(0, len(left_over), steps_of(platform)):
+        data = {"kind": RUN_INLINE, "action_ids": left_over[start : start + steps_of(platform)]}
+        message = Message(task=ENGINE_APPLY, queue=ENGINE_QUEUE, args=[outcome.execution.id, data])
+        add(session, [message])
+
+
+def steps_of(platform: Platform) -> int:
+    return max(1, platform.config.inline_steps // 2)
+
+
+def _run_inline(platform: Platform, execution: Execution, command: RunAction) -> ActionCompleted:
+    context = ActionContext(
+        workflow_name=execution.name,
+        workflow_execution_id=execution.id,
+        task_execution_id=command.task_id,
+        action_execution_id=command.action_id,
+        project_id=execution.project_id,
+    )
+    return _run(platform, command.action_id, command.base, command.base_input, context)
+
+
+def _run(
+    platform: Platform,
+    action_id: str,
+    name: str,
+    input: Mapping[str, Any],
+    context: ActionContext,
+) -> ActionCompleted:
+    result = runner.run(platform.registry.get(name), input, context)
+    return ActionCompleted(action_id=action_id, state=State(result.state), result=result.value)
+
+
+def _run_left_over(
+    session: Session, platform: Platform, wanted: _RunInline
+) -> list[ActionCompleted]:
+    rows = session.execute(
+        select(A.id, A.name, A.input, A.dispatch, A.task_execution_id, A.workflow_execution_id)
+        .where(A.id.in_(wanted.action_ids), A.state == "RUNNING")
+        .order_by(A.number)
+    )
+    results = []
+    for row in rows:
+        context = ActionContext(
+            workflow_execution_id=row.workflow_execution_id,
+            task_execution_id=row.task_execution_id,
+            action_execution_id=row.id,
+        )
+        name = row.dispatch.get("base", row.name)
+        given = row.dispatch.get("base_input", row.input)
+        results.append(_run(platform, row.id, name, given, context))
+    return results

@@ -1,0 +1,279 @@
+"""Executions as people handle them: create, pause, resume, stop, describe, delete.
+
+Whatever changes the state of an execution is an event, applied by the engine in the caller's
+transaction, so that the answer shows the new state.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete as delete_rows
+from sqlalchemy import event as listening
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from app.core import events, starting
+from app.core.data_flow import deep_merge
+from app.core.errors import RequestRefused, StateRefused
+from app.core.events import Event
+from app.core.expressions import ExpressionError
+from app.core.states import EXECUTION_TRANSITIONS, TERMINAL, State
+from app.models import Context, Environment, WorkflowExecution, utcnow
+from app.services import actors, definitions, engine, outbox, stored
+from app.services.actors import Actor
+from app.services.carry_out import (
+    QUIET_SECONDS,
+    event_message,
+    execution_values,
+    first_context_id,
+    variables_values,
+)
+from app.services.errors import NotAllowed, NotFound, Refused
+from app.services.mapping import E
+from app.services.platform import Platform
+
+_TERMINAL = [str(state) for state in TERMINAL]
+
+
+def get(session: Session, actor: Actor, id: str) -> WorkflowExecution:
+    """The execution; NotFound when there is none or *actor* may not see it."""
+    row = session.get(WorkflowExecution, id)
+    if row is None or not (actor.is_admin or row.project_id == actor.project_id):
+        raise NotFound(f"WorkflowExecution not found [id={id}]")
+    return row
+
+
+def create(
+    session: Session,
+    platform: Platform,
+    actor: Actor,
+    *,
+    workflow: str | None,
+    namespace: str = "",
+    input: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | None = None,
+    description: str | None = "",
+    id: str | None = None,
+    source_execution_id: str | None = None,
+) -> WorkflowExecution:
+    """Start a workflow, given by name or id; the execution is RUNNING when it is returned.
+
+    With an *id* that exists the execution of that id is returned and nothing is started, so a
+    client may safely ask again. A source execution lends its workflow, input and params; what is
+    given here wins.
+    """
+    given_input, given_params = dict(input or {}), dict(params or {})
+    if id is not None:
+        if len(id) > 36:
+            raise Refused(f"The id of an execution has at most 36 characters, got {len(id)}.")
+        existing = session.get(WorkflowExecution, id)
+        if existing is not None:
+            return get(session, actor, id)
+    if source_execution_id:
+        source = get(session, actor, source_execution_id)
+        workflow = workflow or source.workflow_id
+        namespace = namespace or source.workflow_namespace
+        given_input = deep_merge(source.input or {}, given_input)
+        given_params = deep_merge(source.params or {}, given_params)
+        based = f"{description or ''} Based on the execution '{source_execution_id}'"
+        description = based.strip()
+    if not workflow:
+        raise Refused("Workflow ID or workflow name must be provided. Workflow ID is recommended.")
+    row = definitions.get_workflow(session, actor, workflow, namespace=namespace)
+    found = stored.found_workflow(session, row)
+    execution_id = id or str(uuid.uuid4())
+    now = utcnow()
+    environment = _environment(session, actor, given_params.get("env"))
+    start = starting.prepare(
+        found,
+        input=given_input,
+        params={**given_params, "namespace": row.namespace, "env": environment},
+        surroundings=starting.Surroundings(
+            execution_id=execution_id, now=now, new_uuid=lambda: str(uuid.uuid4())
+        ),
+        limits=platform.limits,
+    )
+    context_id = first_context_id(execution_id) if start.variables else None
+    values = execution_values(
+        found,
+        id=execution_id,
+        project_id=actor.project_id,
+        input=start.input,
+        params=start.params,
+        description=description,
+        context_id=context_id,
+        now=now,
+        check_at=now + timedelta(seconds=QUIET_SECONDS),
+    )
+    session.execute(insert(WorkflowExecution.__table__), values)  # type: ignore[arg-type]
+    if context_id is not None:
+        session.execute(
+            insert(Context.__table__),  # type: ignore[arg-type]
+            variables_values(context_id, execution_id, start.variables),
+        )
+    outbox.add(session, [event_message(execution_id, events.ExecutionStarted())])
+    return WorkflowExecution(**values)
+
+
+def _environment(session: Session, actor: Actor, given: Any) -> Mapping[str, Any]:
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return given
+    if not isinstance(given, str):
+        raise RequestRefused(
+            f"Unexpected value type for environment [environment={given}, type={type(given)}]"
+        )
+    row = session.scalars(
+        select(Environment)
+        .where(Environment.name == given, actors.visible(Environment, actor, everything=False))
+        .order_by(Environment.project_id != actor.project_id)
+    ).first()
+    if row is None:
+        raise RequestRefused(f"Environment is not found: {given}")
+    return dict(row.variables or {})
+
+
+# --- control ---------------------------------------------------------------------------------
+
+
+def apply(session: Session, platform: Platform, id: str, found: Sequence[Event]) -> None:
+    """Apply events to one execution in the transaction of *session*."""
+    session.flush()
+    failed, stopped = engine.apply_in(session, platform, {id: list(found)})
+    if failed:
+        raise RuntimeError(f"no decision on execution {id}; the log tells why")
+    if stopped:
+        listening.listen(
+            session, "after_commit", lambda _: engine.tell_stopped(platform, stopped), once=True
+        )
+    session.expire_all()
+
+
+def locked(session: Session, actor: Actor, id: str) -> WorkflowExecution:
+    """The execution, locked: its state stays what it is until the transaction ends."""
+    engine.lock(session, [id])
+    row = get(session, actor, id)
+    session.refresh(row)
+    actors.require_owner(actor, row)
+    return row
+
+
+def _require_transition(row: WorkflowExecution, target: State) -> None:
+    current = State(row.state)
+    if target is not current and target not in EXECUTION_TRANSITIONS[current]:
+        raise StateRefused(
+            f"Can't change workflow execution state from {current} to {target}. "
+            f"[workflow={row.workflow_name}, execution_id={row.id}]"
+        )
+
+
+def pause(session: Session, platform: Platform, actor: Actor, id: str) -> WorkflowExecution:
+    """Let nothing new start; its sub-workflows are told to pause too."""
+    row = locked(session, actor, id)
+    _require_transition(row, State.PAUSED)
+    apply(session, platform, id, [events.PauseRequested()])
+    return get(session, actor, id)
+
+
+def resume(
+    session: Session,
+    platform: Platform,
+    actor: Actor,
+    id: str,
+    *,
+    env: Mapping[str, Any] | None = None,
+) -> WorkflowExecution:
+    """Let a paused execution go on; any other is returned as it is."""
+    row = locked(session, actor, id)
+    if env:
+        _require_environment_change(row)
+    if row.state == State.PAUSED:
+        apply(session, platform, id, [events.ResumeRequested(env=env)])
+    return get(session, actor, id)
+
+
+def stop(
+    session: Session,
+    platform: Platform,
+    actor: Actor,
+    id: str,
+    *,
+    state: str,
+    message: str | None = None,
+) -> WorkflowExecution:
+    """End the execution in SUCCESS, ERROR or CANCELLED; a completed one stays as it is."""
+    row = locked(session, actor, id)
+    if row.state not in _TERMINAL:
+        _require_transition(row, State(state))
+        try:
+            apply(
+                session,
+                platform,
+                id,
+                [events.StopRequested(state=State(state), message=message)],
+            )
+        except ExpressionError as err:
+            raise Refused(str(err)) from err
+    return get(session, actor, id)
+
+
+def update_description(
+    session: Session, actor: Actor, id: str, description: str | None
+) -> WorkflowExecution:
+    """Describe the execution anew, whatever its state."""
+    row = locked(session, actor, id)
+    row.description = description
+    row.updated_at = utcnow()
+    return row
+
+
+def update_env(
+    session: Session, platform: Platform, actor: Actor, id: str, env: Mapping[str, Any]
+) -> WorkflowExecution:
+    """Lay *env* on the environment of an execution that does not run."""
+    row = locked(session, actor, id)
+    _require_environment_change(row)
+    apply(session, platform, id, [events.EnvironmentUpdated(env=env)])
+    return get(session, actor, id)
+
+
+def _require_environment_change(row: WorkflowExecution) -> None:
+    if row.state not in (State.IDLE, State.PAUSED, State.ERROR):
+        raise NotAllowed(
+            "Updating env to workflow execution is only permitted if it is in IDLE, PAUSED, "
+            "or ERROR state."
+        )
+
+
+def delete(
+    session: Session, platform: Platform, actor: Actor, id: str, *, force: bool = False
+) -> None:
+    """Delete an execution with all below it; an unfinished one only by *force*."""
+    row = locked(session, actor, id)
+    if row.state not in _TERMINAL:
+        if not force:
+            raise NotAllowed(
+                "Only completed executions can be deleted. Use --force to override this. "
+                f"Execution {id} is in {row.state} state"
+            )
+        apply(
+            session, platform, id, [events.StopRequested(state=State.CANCELLED, message="deleted")]
+        )
+    for each in _with_descendants(session, id):
+        session.execute(delete_rows(WorkflowExecution).where(E.id == each))
+    session.expire_all()
+
+
+def _with_descendants(session: Session, id: str) -> list[str]:
+    """The execution and all sub-workflows below it, the deepest first."""
+    levels = [[id]]
+    while levels[-1]:
+        levels.append(
+            list(session.scalars(select(E.id).where(E.parent_execution_id.in_(levels[-1]))))
+        )
+    return [each for level in reversed(levels) for each in level]
