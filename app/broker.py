@@ -5,10 +5,19 @@ Task names and queues are told here so that whoever sends need not import the wo
 
 from __future__ import annotations
 
+import base64
+import json
+import os
+import socket
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
+import orjson
+import redis
 from celery import Celery
 from kombu import Connection
 from kombu.exceptions import OperationalError
@@ -22,6 +31,13 @@ SCHEDULER_RUN_DUE = "celeriac.scheduler.run_due"
 SCHEDULER_FIRE_CRON = "celeriac.scheduler.fire_cron"  #: (trigger id)
 SCHEDULER_SWEEP = "celeriac.scheduler.sweep"
 NOTIFIER_DELIVER = "celeriac.notifier.deliver"  #: (execution_id)
+
+#: Header of an engine event: seconds after its arrival before which it is not to be applied.
+#: Unlike Celery's ETA it does not depend on two hosts having the same time.
+DELAY = "celeriac-delay"
+
+#: Ours, which spares each Redis command a new client; loaded by this name.
+TRANSPORT = "app.transport:Transport"
 
 # Queues.
 ENGINE_QUEUE = "engine"
@@ -45,7 +61,8 @@ class Message:
     kwargs: dict[str, Any] = field(default_factory=dict)
     #: The Celery task id; a new one when None.
     id: str | None = None
-    #: Celery's own options: ``expires``, ``countdown``, ``link``, ``headers``, ...
+    #: Celery's own options: ``expires``, ``countdown``, ``link``, ``headers``, ... and ``due``:
+    #: the time (of this host, in seconds) before which an engine event is not to be applied.
     options: dict[str, Any] = field(default_factory=dict)
 
     def dump(self) -> dict[str, Any]:
@@ -87,6 +104,7 @@ def celery_settings(broker_url: str, *, visibility_timeout: float = 3600.0) -> d
         transport = {"confirm_publish": True}
     return {
         "broker_url": broker_url,
+        "broker_transport": TRANSPORT if broker_url.startswith("redis://") else None,
         "broker_transport_options": transport,
         "broker_connection_retry_on_startup": True,
         "result_backend": None,
@@ -114,6 +132,15 @@ class Broker:
             celery = Celery("celeriac-client", set_as_current=False)
             celery.conf.update(celery_settings(url))
         self.celery = celery
+        self._redis: redis.Redis | None = None
+        if url.startswith(("redis://", "rediss://")):
+            self._redis = redis.Redis.from_url(
+                url,
+                socket_timeout=10.0,
+                socket_connect_timeout=5.0,
+                socket_keepalive=True,
+                health_check_interval=25,
+            )
 
     def send(self, messages: Iterable[Message]) -> None:
         """Send *messages* in order; raise BrokerUnavailable if the broker does not take them all.
@@ -121,21 +148,62 @@ class Broker:
         Some may have left when it raises: every consumer of ours takes a second copy calmly.
         """
         try:
-            with self.celery.producer_or_acquire() as producer:
-                for message in messages:
-                    self.celery.send_task(
-                        message.task,
-                        args=list(message.args),
-                        kwargs=message.kwargs,
-                        queue=message.queue,
-                        task_id=message.id,
-                        producer=producer,
-                        ignore_result=True,
-                        retry=False,
-                        **message.options,
-                    )
-        except (OperationalError, ConnectionError, OSError) as err:
+            plain: list[Message] = []
+            for message in messages:
+                if self._redis is not None and PLAIN_OPTIONS.issuperset(message.options):
+                    plain.append(message)
+                else:
+                    self._push(plain)
+                    plain = []
+                    self._send_task(message)
+            self._push(plain)
+        except (OperationalError, ConnectionError, OSError, redis.RedisError) as err:
             raise BrokerUnavailable(f"the broker did not take the message: {err}") from err
+
+    def _push(self, messages: Sequence[Message]) -> None:
+        """Write messages to Redis, all in one round trip and all or none.
+
+        What Celery does for each message takes fifteen times as long, and most of the CPU of an
+        engine that dispatches many actions. The form is that of Celery's message protocol 2 in
+        Kombu's Redis envelope; a test has a stock worker receive it.
+        """
+        if not messages:
+            return
+        assert self._redis is not None
+        queues: dict[str, list[bytes]] = {}
+        for message in messages:
+            queues.setdefault(message.queue, []).append(envelope(message))
+        if len(queues) == 1:
+            for queue, envelopes in queues.items():
+                self._redis.lpush(queue, *envelopes)
+            return
+        with self._redis.pipeline(transaction=True) as pipeline:
+            for queue, envelopes in queues.items():
+                pipeline.lpush(queue, *envelopes)
+            pipeline.execute()
+
+    def _send_task(self, message: Message) -> None:
+        """Send with everything that Celery offers."""
+        options = dict(message.options)
+        delay = _delay(options.pop("due", None))
+        if delay:
+            options["countdown"] = delay
+            options["headers"] = {**options.get("headers", {}), DELAY: delay}
+        with self.celery.producer_or_acquire() as producer:
+            self.celery.send_task(
+                message.task,
+                args=list(message.args),
+                kwargs=message.kwargs,
+                queue=message.queue,
+                task_id=message.id,
+                producer=producer,
+                ignore_result=True,
+                retry=False,
+                # Nobody reads these, and they cost more than the message.
+                argsrepr="",
+                kwargsrepr="",
+                **options,
+            )
 
     def check(self) -> None:
         """Raise BrokerUnavailable unless the broker answers."""
@@ -149,4 +217,82 @@ class Broker:
 
     def close(self) -> None:
         """Close the connections of this process."""
+        if self._redis is not None:
+            self._redis.close()
         self.celery.close()
+
+
+#: Options that a message may have and still be written without Celery's help.
+PLAIN_OPTIONS = frozenset({"countdown", "due", "expires", "headers"})
+_EMBED: dict[str, None] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+_HOST = socket.gethostname()
+
+
+def envelope(message: Message) -> bytes:
+    """*message* as Celery writes it to a Redis list."""
+    task_id = message.id or str(uuid4())
+    eta = expires = None
+    headers: dict[str, Any] = {}
+    if message.options:
+        headers = dict(message.options.get("headers") or {})
+        delay = _delay(message.options.get("due"))
+        if delay:
+            headers[DELAY] = delay
+        eta = _iso(message.options.get("countdown") or delay)
+        expires = _iso(message.options.get("expires"))
+    body = _json([list(message.args), message.kwargs, _EMBED])
+    return _json(
+        {
+            "body": base64.b64encode(body).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {
+                "lang": "py",
+                "task": message.task,
+                "id": task_id,
+                "shadow": None,
+                "eta": eta,
+                "expires": expires,
+                "group": None,
+                "group_index": None,
+                "retries": 0,
+                "timelimit": [None, None],
+                "root_id": task_id,
+                "parent_id": None,
+                "argsrepr": "",
+                "kwargsrepr": "",
+                "origin": f"{os.getpid()}@{_HOST}",
+                "ignore_result": True,
+                "replaced_task_nesting": 0,
+                "stamped_headers": None,
+                "stamps": {},
+                **headers,
+            },
+            "properties": {
+                "correlation_id": task_id,
+                "reply_to": "",
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": message.queue},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": str(uuid4()),
+            },
+        }
+    )
+
+
+def _delay(due: float | None) -> float:
+    return 0.0 if due is None else max(0.0, due - time.time())
+
+
+def _iso(seconds: float | None) -> str | None:
+    """The time in so many seconds, as Celery writes it."""
+    return datetime.fromtimestamp(time.time() + seconds, UTC).isoformat() if seconds else None
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        # Integers beyond 64 bits, keys that are not text.
+        return json.dumps(value, separators=(",", ":")).encode()

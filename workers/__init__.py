@@ -1,1 +1,1 @@
-"""The Celery side: workers that apply events, run actions, tick timers and deliver notifications."""
+"""The Celery side: workers that apply events, run actions, tick timers, deliver notifications."""

@@ -30,7 +30,7 @@ from celery.bootsteps import RUN
 from celery.worker import state
 from kombu.serialization import loads
 
-from app.broker import BrokerUnavailable
+from app.broker import DELAY, BrokerUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,6 @@ LONGEST_PAUSE = 15.0
 ATTEMPTS = 2
 #: Longest seconds that a message is held here before its time; later ones were not meant for us.
 LONGEST_DELAY = 5.0
-#: Name of the header that says how many seconds after its arrival a message counts.
-DELAY = "celeriac-delay"
 
 Batch = Mapping[str | None, Sequence[dict[str, Any]]]
 Body = tuple[Any, str | None, str | None]
@@ -212,7 +210,9 @@ class Gatherer:
         if delay:
             # It takes up none of the places for messages that are to be worked on now.
             self.consumer.qos.increment_eventually()
-            self.consumer.timer.call_after(min(float(delay), LONGEST_DELAY), self._ripe, (received,))
+            self.consumer.timer.call_after(
+                min(float(delay), LONGEST_DELAY), self._ripe, (received,)
+            )
             return
         self.waiting.append(received)
         self._flush_soon()

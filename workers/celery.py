@@ -12,14 +12,18 @@ from celery import Celery, signals
 
 from app.broker import celery_settings
 from app.config import Config
-from workers import engine, scheduler
+from workers import engine, scheduler, transport
 from workers.process import Process
 
 
 def create_worker_app(config: Config) -> Celery:
     """A Celery application with all tasks of ours, set up for *config*."""
     app = Celery("celeriac", set_as_current=False)
-    app.conf.update(celery_settings(config.broker_url))
+    settings = celery_settings(config.broker_url)
+    if config.broker_url.startswith("redis"):
+        settings["broker_transport"] = "workers.transport:Transport"
+        settings["broker_transport_options"] |= transport.OPTIONS
+    app.conf.update(settings)
     app.conf.update(
         # Only the engine takes more than its processes can work on at once; it says so on its
         # command line. An executor that hoards starves its neighbours.

@@ -117,7 +117,10 @@ def _take(database: Database, horizon: float) -> list[Message]:
     with database.read() as session:
         # Almost always there is nothing to do: find out without a lock.
         until = database_now(session) + timedelta(seconds=horizon)
-        if session.scalar(select(DelayedCall.id).where(DelayedCall.due_at <= until).limit(1)) is None:
+        if (
+            session.scalar(select(DelayedCall.id).where(DelayedCall.due_at <= until).limit(1))
+            is None
+        ):
             return []
     with database.sessions.begin() as session:
         now = database_now(session)
@@ -152,7 +155,9 @@ def _take(database: Database, horizon: float) -> list[Message]:
     ]
 
 
-def _message(id: str, execution_id: str | None, event: Mapping[str, Any], *, in_seconds: float) -> Message:
+def _message(
+    id: str, execution_id: str | None, event: Mapping[str, Any], *, in_seconds: float
+) -> Message:
     options = {"due": time.time() + in_seconds} if in_seconds > 0 else {}
     return Message(
         task=ENGINE_APPLY,

@@ -1,0 +1,261 @@
+"""Kombu's Redis transport, receiving many messages at once and none of them twice for long.
+
+What Kombu does with each message (pop it, note that it is in hand, take the note away) is three
+round trips and several commands; here it is a share of one. Three more things follow from doing
+it in Redis itself:
+
+- A message is popped and noted in one step. Kombu loses those it has popped when it dies before
+  it noted them; of ours only the first of a row, which woke us up, can be lost so.
+- A worker that lives keeps telling that it has its messages in hand, and so the time after which
+  they are given to another can be short. Kombu's must be longer than the longest task, since it
+  is counted from the arrival, and a dead worker's messages wait for as long.
+- All times are Redis's own.
+
+The keys of messages in hand are not Kombu's usual ones, so that other applications on the same
+Redis, which count differently, leave ours alone. Messages themselves are as everywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from kombu.transport import redis, virtual
+from kombu.utils.json import loads
+
+log = logging.getLogger(__name__)
+
+#: Most messages taken at once.
+ROW = 100
+#: Seconds after which messages of a worker that has gone silent are given to another.
+VISIBILITY = 15.0
+#: Seconds between two looks for such messages, and between two signs of life.
+INTERVAL = 4.0
+
+OPTIONS = {
+    "visibility_timeout": VISIBILITY,
+    "unacked_restore_interval": INTERVAL,
+    "unacked_restore_throttle": 1,
+    "unacked_restore_limit": 1000,
+    "unacked_key": "celeriac.in_hand",
+    "unacked_index_key": "celeriac.in_hand.since",
+    "unacked_mutex_key": "celeriac.in_hand.mutex",
+}
+
+# Notes the message that woke us up (ARGV[1], may be empty), pops up to ARGV[2] more and notes
+# them. A note is what Kombu writes: [message, exchange, routing key]. What cannot be read is put
+# aside, or it would come back for ever.
+_TAKE = """
+local t = redis.call('TIME')
+local now = t[1] + t[2] / 1000000
+local items = {}
+if ARGV[1] ~= '' then items[1] = ARGV[1] end
+local more = tonumber(ARGV[2])
+if more > 0 then
+  local popped = redis.call('RPOP', KEYS[1], more)
+  if popped then for _, item in ipairs(popped) do items[#items + 1] = item end end
+end
+local good = {}
+for _, item in ipairs(items) do
+  local read, message = pcall(cjson.decode, item)
+  local properties = read and type(message) == 'table' and message.properties
+  if type(properties) == 'table' and type(properties.delivery_info) == 'table' then
+    local tag = properties.delivery_tag
+    local info = properties.delivery_info
+    local note = '[' .. item .. ',' .. cjson.encode(info.exchange or '') .. ','
+      .. cjson.encode(info.routing_key or '') .. ']'
+    redis.call('ZADD', KEYS[3], now, tag)
+    redis.call('HSET', KEYS[2], tag, note)
+    good[#good + 1] = item
+  else
+    redis.call('LPUSH', KEYS[2] .. '.unreadable', item)
+  end
+end
+return good
+"""
+
+# Gives back messages whose time of last sign of life is more than ARGV[1] seconds ago, at most
+# ARGV[2] of them; returns the tags of those that only Kombu knows where to put.
+_RESTORE = """
+local t = redis.call('TIME')
+local now = t[1] + t[2] / 1000000
+local tags = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[1], 'LIMIT', 0, ARGV[2])
+local rest = {}
+for _, tag in ipairs(tags) do
+  local note = redis.call('HGET', KEYS[1], tag)
+  if not note then
+    redis.call('ZREM', KEYS[2], tag)
+  else
+    local read, parts = pcall(cjson.decode, note)
+    local tail = read and ',' .. cjson.encode(parts[2]) .. ',' .. cjson.encode(parts[3]) .. ']'
+    if read and parts[2] == '' and string.sub(note, -#tail) == tail then
+      local item = string.sub(note, 2, #note - #tail)
+      item = string.gsub(item, '"delivery_info":%s*{', '"delivery_info":{"redelivered":true,', 1)
+      redis.call('RPUSH', parts[3], item)
+      redis.call('HDEL', KEYS[1], tag)
+      redis.call('ZREM', KEYS[2], tag)
+    else
+      rest[#rest + 1] = tag
+    end
+  end
+end
+return rest
+"""
+
+_RENEW = """
+local t = redis.call('TIME')
+local now = t[1] + t[2] / 1000000
+for _, tag in ipairs(ARGV) do redis.call('ZADD', KEYS[1], 'XX', now, tag) end
+"""
+
+
+class QoS(redis.QoS):
+    """The messages in hand of one channel."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: True while messages are delivered that Redis has noted already.
+        self.noted = False
+        #: Messages done with, of which Redis is to be told.
+        self._done: list[str] = []
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        if self.noted:
+            virtual.QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Note that a message is done with; Redis is told before we wait for anything again."""
+        self._done.append(delivery_tag)
+        virtual.QoS.ack(self, delivery_tag)
+
+    def tell(self) -> None:
+        """Tell Redis what is done with, in one round trip."""
+        if not self._done:
+            return
+        done, self._done = self._done, []
+        try:
+            with self.channel.conn_or_acquire() as client:
+                pipe = client.pipeline(transaction=True)
+                pipe.zrem(self.unacked_index_key, *done)
+                pipe.hdel(self.unacked_key, *done)
+                pipe.execute()
+        except BaseException:
+            self._done[:0] = done
+            raise
+
+    def renew(self) -> None:
+        """Say that the messages in hand are in hand still."""
+        tags = [tag for tag in list(self._delivered) if tag not in self._dirty]
+        if not tags:
+            return
+        with self.channel.conn_or_acquire() as client:
+            for row in _rows(tags, 1000):
+                client.eval(_RENEW, 1, self.unacked_index_key, *row)
+
+    def restore_visible(self, start: int = 0, num: int = 10, interval: int = 10) -> None:
+        """Give back the messages of workers that have gone silent."""
+        with self.channel.conn_or_acquire() as client:
+            rest = client.eval(
+                _RESTORE,
+                2,
+                self.unacked_key,
+                self.unacked_index_key,
+                self.visibility_timeout,
+                num or 1000,
+            )
+            for tag in rest:
+                self.restore_by_tag(tag, client)
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        try:
+            self.tell()
+        except self.channel.connection_errors as err:
+            log.warning("could not acknowledge, they will come again: %s", err)
+        super().restore_unacked_once(stderr)
+
+
+class Channel(redis.Channel):
+    """A channel that takes messages in rows."""
+
+    QoS = QoS
+
+    def acknowledge_together(self, messages: Iterable[Any]) -> None:
+        """Acknowledge many messages in one round trip."""
+        for message in messages:
+            message.ack()
+        self.qos.tell()
+
+    def _brpop_read(self, **options: Any) -> bool:
+        """Read the message that woke us up, and take what more there is."""
+        try:
+            try:
+                reply = self.client.parse_response(self.client.connection, "BRPOP", **options)
+            except self.connection_errors:
+                self.client.connection.disconnect()
+                raise
+        finally:
+            self._in_poll = None
+        if not reply:
+            raise redis.Empty
+        key, first = reply
+        queue = redis.bytes_to_str(key).rsplit(self.sep, 1)[0]
+        self._queue_cycle.rotate(queue)
+        for item in self._take(key, first):
+            message = loads(redis.bytes_to_str(item))
+            self.qos.noted = True
+            try:
+                self.connection._deliver(message, queue)
+            finally:
+                self.qos.noted = False
+        return True
+
+    def _take(self, key: Any, first: Any) -> Sequence[Any]:
+        credit = self.qos.can_consume_max_estimate()
+        more = ROW if credit is None else min(ROW, credit - 1)
+        if self.closed or self._closing:
+            more = 0
+        with self.conn_or_acquire() as client:
+            taken: Sequence[Any] = client.eval(
+                _TAKE, 3, key, self.unacked_key, self.unacked_index_key, first, max(0, more)
+            )
+        return taken
+
+
+class Poller(redis.MultiChannelPoller):
+    """Waits for messages, and uses the time between."""
+
+    def on_poll_start(self) -> None:
+        for channel in list(self._channels):
+            if channel.active_queues:
+                channel.qos.tell()
+        super().on_poll_start()
+
+    def maybe_restore_messages(self) -> None:
+        for channel in list(self._channels):
+            if channel.active_queues:
+                try:
+                    channel.qos.renew()
+                except channel.connection_errors as err:
+                    # The loop that reads messages deals with the connection.
+                    log.debug("could not renew the messages in hand: %s", err)
+        super().maybe_restore_messages()
+
+
+class Transport(redis.Transport):
+    """Kombu's Redis transport with our channel."""
+
+    Channel = Channel
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cycle = Poller()
+
+
+def _rows(items: Sequence[str], size: int) -> Iterator[list[str]]:
+    rest = iter(items)
+    while row := list(islice(rest, size)):
+        yield row
