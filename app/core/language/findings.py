@@ -1,0 +1,175 @@
+"""What the checks of a definition have found so far, each thing with its place."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from ..errors import Problem
+from ..expressions import GrammarError, check, is_expression
+from .document import Node
+
+_LONGEST_QUOTE = 160
+
+
+class Findings:
+    """Errors and warnings, in the order in which Mistral would look for them."""
+
+    def __init__(self, warnings: Iterable[Problem] = ()) -> None:
+        self.errors: list[Problem] = []
+        self.warnings: list[Problem] = list(warnings)
+        self._grammar: list[Problem] = []
+
+    def invalid(
+        self, node: Node, what: str, *, hint: str | None = None, at_key: bool = False
+    ) -> None:
+        """Note that *node* has the wrong shape."""
+        self.error(node, f"Invalid DSL: {what}", hint=hint, at_key=at_key)
+
+    def error(
+        self,
+        node: Node,
+        message: str,
+        *,
+        kind: str = "InvalidModelException",
+        hint: str | None = None,
+        at_key: bool = False,
+    ) -> None:
+        """Note what keeps the definition from being stored."""
+        self.errors.append(_problem(node, message, "error", kind, hint, at_key))
+
+    def warn(
+        self,
+        node: Node,
+        message: str,
+        *,
+        kind: str = "InvalidModelException",
+        hint: str | None = None,
+        at_key: bool = False,
+    ) -> None:
+        """Note what is probably not meant."""
+        self.warnings.append(_problem(node, message, "warning", kind, hint, at_key))
+
+    def unknown(self, node: Node, known: Iterable[str]) -> None:
+        """Note an attribute that does not exist here."""
+        self.invalid(
+            node,
+            f"Additional properties are not allowed ({str(node.key)!r} was unexpected)",
+            hint=_instead_of(str(node.key), known),
+            at_key=True,
+        )
+
+    def expressions(self, node: Node) -> None:
+        """Check the expressions in a value: its own text, and the texts directly in it.
+
+        Deeper ones are looked at too, but a mistake there is only a warning: Mistral finds it
+        when the expression is evaluated, if ever.
+        """
+        if isinstance(node.value, str):
+            self.expression(node, node.value)
+            return
+        for child in node.entries.values() or node.items:
+            if isinstance(child.value, str):
+                self.expression(child, child.value)
+            else:
+                self.doubtful_expressions(child)
+
+    def expression(self, node: Node, text: str) -> None:
+        """Check the grammar of the expressions in *text*; told after the shape's mistakes."""
+        self._look_at_delimiters(node, text)
+        problem = _grammar_problem(node, text, "error")
+        if problem:
+            self._grammar.append(problem)
+
+    def doubtful_expression(self, node: Node, text: str) -> None:
+        """Like ``expression``, where Mistral does not check: what is wrong is a warning."""
+        self._look_at_delimiters(node, text)
+        problem = _grammar_problem(node, text, "warning")
+        if problem:
+            self.warnings.append(problem)
+
+    def doubtful_expressions(self, node: Node) -> None:
+        """``doubtful_expression`` for every text in *node*."""
+        for text in node.texts():
+            self.doubtful_expression(text, text.value)
+
+    def tell_grammar(self) -> None:
+        """Put the mistakes of expressions found so far behind the other errors."""
+        self.errors.extend(self._grammar)
+        self._grammar.clear()
+
+    def _look_at_delimiters(self, node: Node, text: str) -> None:
+        for opening, closing in (("<%", "%>"), ("{{", "}}")):
+            begins = text.find(opening)
+            if begins < 0:
+                if opening == "<%" and closing in text:
+                    self._broken_delimiters(node, opening, closing, text)
+                continue
+            ends = text.find(closing, begins)
+            if ends < 0:
+                self._broken_delimiters(node, opening, closing, text)
+            elif "\n" in text[begins:ends]:
+                self.warn(
+                    node,
+                    f"The expression beginning with {opening} goes over several lines and is "
+                    "taken as text, not evaluated",
+                    kind="ExpressionGrammarException",
+                    hint=f"write all from {opening} to {closing} on one line",
+                )
+
+    def _broken_delimiters(self, node: Node, opening: str, closing: str, text: str) -> None:
+        self.warn(
+            node,
+            f"{opening} and {closing} do not pair up in {quoted(text)}: it is taken as text",
+            kind="ExpressionGrammarException",
+            hint="in {...} and [...] a comma ends a value: put the expression in quotes",
+        )
+
+
+def _problem(
+    node: Node, message: str, severity: str, kind: str, hint: str | None, at_key: bool
+) -> Problem:
+    line, column = (node.key_line, node.key_column) if at_key else (node.line, node.column)
+    return Problem(
+        message=f"{message} (line {line}, column {column})",
+        path=node.path,
+        line=line,
+        column=column,
+        severity=severity,
+        kind=kind,
+        hint=hint,
+    )
+
+
+def _grammar_problem(node: Node, text: str, severity: str) -> Problem | None:
+    if not is_expression(text):
+        return None
+    try:
+        check(text)
+    except GrammarError as err:
+        hint = None
+        if err.language == "yaql" and "==" in text:
+            hint = "YAQL compares with a single ="
+        return _problem(
+            node, f"{err.message} In {quoted(text)}", severity, err.mistral_name, hint, False
+        )
+    return None
+
+
+def quoted(value: Any) -> str:
+    """Return how *value* is shown in a message: as Mistral does, but cut when it is long."""
+    shown = repr(value)
+    return shown if len(shown) <= _LONGEST_QUOTE else shown[:_LONGEST_QUOTE] + "..."
+
+
+def _instead_of(name: str, known: Iterable[str]) -> str | None:
+    if "%>" in name or "}}" in name:
+        return "in {...} a comma ends a value: put the expression in quotes"
+    return closest(name, known)
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return a hint naming what *name* may have been meant to be."""
+    matches = difflib.get_close_matches(name, list(known), 1, 0.7)
+    return f"did you mean '{matches[0]}'?" if matches else None

@@ -1,0 +1,245 @@
+"""Texts of definitions made into specs.
+
+The only way in for what users write. Everything that is wrong is told at once, with its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from ..errors import InvalidDefinition, Problem
+from . import checks, connections, lint
+from .checks import CheckedWorkflow
+from .document import Node, read
+from .findings import Findings
+from .limits import DEFAULT, Limits
+from .loading import load_action, load_workflow, stored_action, stored_workflow
+from .specs import ActionSpec, WorkbookSpec, WorkflowSpec
+
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowList:
+    """The workflows of one document, in its order."""
+
+    workflows: tuple[WorkflowSpec, ...]
+    warnings: tuple[Problem, ...]
+    #: The document as plain values.
+    document: Mapping[str, Any]
+    #: The text it was read from.
+    text: str = field(repr=False)
+
+    def definition_of(self, name: str) -> str:
+        """Return the text to store for one workflow.
+
+        What the author wrote if the document holds nothing else, the workflow written anew if
+        it holds several.
+        """
+        if len(self.workflows) == 1 and self.workflows[0].name == name:
+            return self.text
+        return _dump({"version": self.document["version"], name: self.document[name]})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionList:
+    """The ad-hoc actions of one document, in its order."""
+
+    actions: tuple[ActionSpec, ...]
+    warnings: tuple[Problem, ...]
+    document: Mapping[str, Any]
+    text: str = field(repr=False)
+
+    def definition_of(self, name: str) -> str:
+        """Return the text to store for one action: that of the whole document."""
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workbook:
+    """A workbook and the texts of its members."""
+
+    spec: WorkbookSpec
+    warnings: tuple[Problem, ...]
+    document: Mapping[str, Any]
+    text: str = field(repr=False)
+    #: First and last line and column of each member's text, by section and short name.
+    places: Mapping[tuple[str, str], tuple[int, int, int]] = field(repr=False)
+
+    def definition_of_workflow(self, name: str) -> str:
+        """Return the part of the text that defines the workflow with this short name."""
+        return self._part("workflows", name)
+
+    def definition_of_action(self, name: str) -> str:
+        """Return the part of the text that defines the action with this short name."""
+        return self._part("actions", name)
+
+    def _part(self, section: str, name: str) -> str:
+        place = self.places.get((section, name))
+        if place is None:
+            return _dump({name: self.document[section][name]})
+        first, last, indent = place
+        lines = self.text.splitlines()[first - 1 : last]
+        blank = " " * indent
+        part = [line[indent:] if line.startswith(blank) else line.lstrip() for line in lines]
+        return "\n".join(part).rstrip() + "\n"
+
+
+def parse_workflows(
+    text: str | bytes, *, limits: Limits = DEFAULT, lint: bool = False
+) -> WorkflowList:
+    """Return the workflows that *text* defines.
+
+    With *lint* the warnings also tell of variables that nothing defines. Raises
+    ``InvalidDefinition`` with all that is wrong, first what Mistral would have named.
+    """
+    root, warnings = read(text, limits=limits)
+    findings = Findings(warnings)
+    workflows = [
+        _workflow(findings, name, node, lint=lint)
+        for name, node in checks.document_list(findings, root).items()
+    ]
+    for name, node in root.entries.items():
+        _warn_of_spaces(findings, name, node)
+    _raise_errors(findings)
+    return WorkflowList(
+        workflows=tuple(spec for spec in workflows if spec is not None),
+        warnings=tuple(findings.warnings),
+        document=root.value,
+        text=_text(text),
+    )
+
+
+def parse_actions(text: str | bytes, *, limits: Limits = DEFAULT) -> ActionList:
+    """Return the ad-hoc actions that *text* defines. Raises ``InvalidDefinition``."""
+    root, warnings = read(text, limits=limits)
+    findings = Findings(warnings)
+    items = checks.document_list(findings, root)
+    for name, node in items.items():
+        checks.action(findings, node)
+        _warn_of_spaces(findings, name, node)
+    _raise_errors(findings)
+    return ActionList(
+        actions=tuple(
+            load_action(stored_action(name, node.value)) for name, node in items.items()
+        ),
+        warnings=tuple(findings.warnings),
+        document=root.value,
+        text=_text(text),
+    )
+
+
+def parse_workbook(
+    text: str | bytes, *, limits: Limits = DEFAULT, lint: bool = False
+) -> Workbook:
+    """Return the workbook that *text* defines. Raises ``InvalidDefinition``."""
+    root, warnings = read(text, limits=limits)
+    findings = Findings(warnings)
+    workflow_nodes, action_nodes = checks.workbook(findings, root)
+    for node in action_nodes.values():
+        checks.action(findings, node)
+    workflows = {
+        name: _workflow(findings, name, node, lint=lint, member=True)
+        for name, node in workflow_nodes.items()
+    }
+    _raise_errors(findings)
+    nodes = {("workflows", name): node for name, node in workflow_nodes.items()}
+    nodes.update({("actions", name): node for name, node in action_nodes.items()})
+    return Workbook(
+        spec=WorkbookSpec(
+            name=root.value["name"],
+            raw={**root.value, "version": "2.0"},
+            description=root.value.get("description"),
+            tags=tuple(root.value.get("tags", ())),
+            workflows={name: spec for name, spec in workflows.items() if spec is not None},
+            actions={
+                name: load_action(stored_action(name, node.value))
+                for name, node in action_nodes.items()
+            },
+        ),
+        warnings=tuple(findings.warnings),
+        document=root.value,
+        text=_text(text),
+        places={
+            key: (node.key_line, node.last_line, node.key_column - 1)
+            for key, node in nodes.items()
+            if _on_its_own(node)
+        },
+    )
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise ``InvalidDefinition`` if one of *names* cannot be stored.
+
+    Whoever stores definitions asks this; as in Mistral a document may be validated without.
+    """
+    problems = []
+    for name in names:
+        if not name:
+            problems.append("The name must not be empty")
+        elif " " in name:
+            problems.append(f"Name '{name}' must not contain spaces")
+        elif len(name) > checks.MAX_NAME:
+            problems.append(f"The name '{name}' is longer than {checks.MAX_NAME} characters")
+    if problems:
+        raise InvalidDefinition([Problem(message=message) for message in problems])
+
+
+def _workflow(
+    findings: Findings, name: str, node: Node, *, lint: bool, member: bool = False
+) -> WorkflowSpec | None:
+    errors_before = len(findings.errors)
+    checked = checks.workflow(findings, name, node, member=member)
+    if checked is None:
+        return None
+    connections.check(findings, checked)
+    if len(findings.errors) > errors_before:
+        return None
+    spec = load_workflow(stored_workflow(name, node.value))
+    connections.look_for_doubts(findings, checked, spec)
+    if lint:
+        _lint(findings, checked, spec)
+    return spec
+
+
+def _lint(findings: Findings, checked: CheckedWorkflow, spec: WorkflowSpec) -> None:
+    lint.undefined_variables(findings, checked, spec)
+
+
+def _warn_of_spaces(findings: Findings, name: str, node: Node) -> None:
+    if " " in name and node.key_type is None:
+        findings.warn(node, f"Name '{name}' must not contain spaces to be stored", at_key=True)
+
+
+def _raise_errors(findings: Findings) -> None:
+    if findings.errors:
+        raise InvalidDefinition(findings.errors)
+
+
+def _on_its_own(node: Node) -> bool:
+    """Whether whole lines of the text are about this member and nothing else."""
+    parent = node.parent
+    return parent is not None and all(
+        other is node or not node.key_line <= other.key_line <= node.last_line
+        for other in parent.entries.values()
+    ) and parent.key_line != node.key_line
+
+
+def _text(text: str | bytes) -> str:
+    return text.decode("utf-8") if isinstance(text, bytes) else text
+
+
+def _dump(document: Mapping[str, Any]) -> str:
+    dumped: str = yaml.dump(
+        document,
+        Dumper=_Dumper,
+        default_flow_style=False,
+        sort_keys=False,
+        allow_unicode=True,
+        width=10_000,
+    )
+    return dumped
