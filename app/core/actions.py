@@ -62,7 +62,8 @@ def plan_action(run: WorkingCopy, task: Task, name: str, given: Mapping[str, Any
         base_name, base = _find(run, found.base)
         if base is None:
             raise BrokenAction(
-                f"Failed to find base action [action_name={found.base} namespace={run.execution.namespace}] "
+                f"Failed to find base action [action_name={found.base} "
+                f"namespace={run.execution.namespace}] "
             )
         if base_name in seen:
             raise BrokenAction(f"Found a cycle in an ad-hoc action chain {[*seen, base_name]}")
@@ -86,9 +87,10 @@ def _environment_defaults(run: WorkingCopy, *names: str) -> Mapping[str, Any]:
         return {}
     for name in names:
         if isinstance(known.get(name), Mapping):
-            return evaluate_recursively(
+            values: dict[str, Any] = evaluate_recursively(
                 dict(known[name]), View({"__env": run.environment()}), functions(run)
             )
+            return values
     return {}
 
 

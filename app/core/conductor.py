@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from . import control, joins, outcome, routing, tasks
+from . import control, joins, outcome, policies, routing, tasks
 from .actions import transformed
 from .commands import CancelTimers, Command, StopActions
 from .data_flow import first_oversized
@@ -95,12 +95,7 @@ def _settle(run: WorkingCopy) -> None:
 
 
 def _started(run: WorkingCopy, event: ExecutionStarted) -> None:
-    execution = run.execution
-    if execution.launched or execution.state.terminal:
-        return
-    execution.launched = True
-    run.record("WORKFLOW_LAUNCHED")
-    routing.start_tasks(run)
+    routing.launch(run)
 
 
 # --- actions and sub-workflows ---------------------------------------------------------------
@@ -204,7 +199,7 @@ def _time_out(run: WorkingCopy, task: Task) -> None:
     if task.outcome is not None:
         return  # Done in time; only wait-after holds it back.
     try:
-        seconds = tasks.policies.timeout_of(run, task)
+        seconds = policies.timeout_of(run, task)
     except tasks.FORCED:
         seconds = 0
     run.command(CancelTimers(task_id=task.id))
@@ -223,7 +218,8 @@ def _broke(run: WorkingCopy, event: ExecutionBroke) -> None:
 
 
 def _nudged(run: WorkingCopy, event: Nudged) -> None:
-    """Nothing to apply: looking at the whole again is what ``_settle`` does."""
+    """Begin what was not begun; looking at the whole again is what ``_settle`` does."""
+    routing.launch(run)
 
 
 _APPLY: dict[type[Event], Callable[[WorkingCopy, Any], None]] = {

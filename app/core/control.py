@@ -43,6 +43,7 @@ def resume(run: WorkingCopy, event: ResumeRequested) -> None:
 
 def release(run: WorkingCopy) -> None:
     """Start, in a running execution, all that a pause held back."""
+    routing.launch(run)
     routing.resume_backlog(run)
     if run.execution.state is not State.RUNNING:
         return
@@ -54,7 +55,7 @@ def release(run: WorkingCopy) -> None:
         if task.held:
             task.held = False
             _proceed(run, task)
-        elif task.state is State.IDLE or due == "start":
+        elif task.state is State.IDLE:
             run.to_start.append(task.id)
         elif due == "items":
             tasks.refill_items(run, task)

@@ -153,11 +153,12 @@ def pause_execution(run: WorkingCopy, message: str | None) -> None:
         )
 
 
-# --- reverse workflows -----------------------------------------------------------------------
-
-
-def start_tasks(run: WorkingCopy) -> None:
-    """Create the first tasks of the execution."""
+def launch(run: WorkingCopy) -> None:
+    """Begin the execution: create its first tasks. A second time nothing happens."""
+    if run.execution.launched or run.execution.state is not State.RUNNING:
+        return
+    run.execution.launched = True
+    run.record("WORKFLOW_LAUNCHED")
     if not run.spec.reverse:
         for name in run.spec.start_tasks:
             spawn(run, Step(name, None), None)
@@ -167,6 +168,9 @@ def start_tasks(run: WorkingCopy) -> None:
     for name in run.spec.tasks:
         if name in wanted and not _requirements(run, name):
             _release(run, name, {})
+
+
+# --- reverse workflows -----------------------------------------------------------------------
 
 
 def _requirements(run: WorkingCopy, name: str) -> list[str]:

@@ -112,12 +112,16 @@ def _functions(
         env=env,
         execution=lambda: record,
         executions=lambda **criteria: [],
-        task=lambda name=None: None,
+        task=_no_task,
         tasks=lambda **criteria: [],
         workflow_context=lambda name: None,
         new_uuid=surroundings.new_uuid,
         now=surroundings.now,
     )
+
+
+def _no_task(name: str | None = None) -> None:
+    """What ``task()`` gives before there are tasks."""
 
 
 def plan_child(

@@ -52,9 +52,7 @@ def start(run: WorkingCopy, task_id: str) -> None:
     task = run.edit(task_id)
     if task.state not in (State.IDLE, State.WAITING):
         return
-    if run.execution.state is State.PAUSED:
-        task.due = "start"  # Resuming starts it.
-        return
+    # Whatever was created before a pause starts all the same; nothing is created during one.
     resumed = task.state is State.WAITING or task.paused_before
     begin(run, task, "TASK_RESUMED" if resumed else "TASK_LAUNCHED")
 
