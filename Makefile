@@ -36,7 +36,7 @@ up: venv ## Set up everything, start Celeriac here, run an example and keep serv
 
 .PHONY: test
 test: venv-dev ## Set up everything and run all checks and tests (what the automatic checks run)
-	@$(MAKE) --no-print-directory check unit integration conformance
+	@$(MAKE) --no-print-directory check unit integration conformance chaos
 
 .PHONY: check
 check: lint types contracts ## Look without running: lint, types, import contracts
@@ -70,6 +70,10 @@ integration: venv-dev ## Tests on real servers, which they start themselves
 .PHONY: conformance
 conformance: venv-dev ## Recorded behaviour against a running Celeriac, over HTTP
 	$(PYTEST) tests/conformance $(ARGS)
+
+.PHONY: chaos
+chaos: venv-dev ## Kill processes and servers while work is in flight
+	$(PYTEST) tests/chaos $(ARGS)
 
 .PHONY: coverage
 coverage: venv-dev ## Unit and integration tests, and which lines they ran
