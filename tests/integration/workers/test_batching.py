@@ -1,0 +1,256 @@
+"""Messages become batches, and each is acknowledged when it is done and not before."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from app.broker import Broker, Message
+from tests.integration.workers.processes import Worker, running, wait_for
+
+TASK = "toy.apply"
+Start = Callable[..., AbstractContextManager[Worker]]
+
+
+@pytest.fixture
+def client(clean_redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(clean_redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def send(clean_redis_url: str) -> Iterator[Callable[..., None]]:
+    broker = Broker(clean_redis_url)
+
+    def send(*events: dict[str, Any], **options: Any) -> None:
+        broker.send(
+            Message(task=TASK, queue="toy", args=[event.get("e", "x"), event], options=options)
+            for event in events
+        )
+
+    yield send
+    broker.close()
+
+
+@pytest.fixture(params=["prefork", "solo", "threads"])
+def pool(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def start(clean_redis_url: str, tmp_path: Path) -> Start:
+    def start(*, pool: str = "prefork", stock: bool = False, concurrency: int = 1) -> Any:
+        arguments = [
+            *("celery", "-A", "tests.integration.workers.toy", "worker", "-Q", "toy"),
+            *("--pool", pool, "-c", str(concurrency), "--prefetch-multiplier", "300"),
+            *("-O", "fair", "--without-gossip", "--without-mingle", "--without-heartbeat"),
+            *("-l", "INFO", "-n", f"toy{time.monotonic_ns()}@%h"),
+        ]
+        environment = {"TOY_REDIS_URL": clean_redis_url, "TOY_STOCK": "1" if stock else "0"}
+        return running(arguments, environment, tmp_path / f"worker-{time.monotonic_ns()}.log")
+
+    return start
+
+
+def numbered(count: int, first: int = 0, **extra: Any) -> list[dict[str, Any]]:
+    return [{"n": n, **extra} for n in range(first, first + count)]
+
+
+def calls(client: redis.Redis) -> list[list[int]]:
+    """The numbers of the events of each call."""
+    return [
+        [event["n"] for events in json.loads(each).values() for event in events]
+        for each in client.lrange("calls", 0, -1)
+    ]
+
+
+def applied(client: redis.Redis) -> list[str]:
+    return client.lrange("applied", 0, -1)
+
+
+def in_hand(client: redis.Redis) -> int:
+    """Messages that were received and not acknowledged."""
+    return int(client.hlen("celeriac.in_hand")) + int(client.hlen("unacked"))
+
+
+@pytest.mark.parametrize("stock", [False, True], ids=["ours", "stock transport"])
+def test_what_gathers_while_a_call_runs_becomes_one_call(
+    start: Start, client: redis.Redis, send: Callable[..., None], pool: str, stock: bool
+) -> None:
+    with start(pool=pool, stock=stock) as worker:
+        worker.ready()
+        send({"n": 0, "do": "wait", "until": "go"})
+        wait_for(lambda: client.llen("calls") == 1, what=worker.output)
+        send(*numbered(60, 1))
+        if pool != "solo":  # which reads nothing while it works
+            wait_for(lambda: in_hand(client) == 61, what=worker.output)
+        client.set("go", 1)
+        wait_for(lambda: client.llen("applied") == 61, what=worker.output)
+        wait_for(lambda: in_hand(client) == 0, what=worker.output)
+        assert calls(client)[0] == [0]
+        assert list(range(1, 61)) == [n for call in calls(client)[1:] for n in call]
+        if not (stock and pool == "solo"):  # where they arrive one by one
+            assert len(calls(client)) == 2
+        assert client.llen("toy") == 0
+
+
+def test_a_batch_is_no_larger_than_allowed(
+    start: Start, client: redis.Redis, send: Callable[..., None]
+) -> None:
+    send(*numbered(250))
+    with start() as worker:
+        wait_for(lambda: client.llen("applied") == 250, what=worker.output)
+        assert max(len(call) for call in calls(client)) <= 100
+        assert [n for call in calls(client) for n in call] == list(range(250))
+
+
+def test_several_processes_work_on_several_batches(
+    start: Start, client: redis.Redis, send: Callable[..., None]
+) -> None:
+    with start(concurrency=2) as worker:
+        worker.ready()
+        send({"n": 0, "do": "wait", "until": "go"})
+        wait_for(lambda: client.llen("calls") == 1, what=worker.output)
+        send({"n": 1})
+        wait_for(lambda: applied(client) == ["x:1"], what=worker.output)
+        client.set("go", 1)
+        wait_for(lambda: client.llen("applied") == 2, what=worker.output)
+
+
+def test_a_killed_worker_loses_nothing(
+    start: Start, client: redis.Redis, send: Callable[..., None]
+) -> None:
+    with start() as worker:
+        worker.ready()
+        send({"n": 0, "do": "wait", "until": "go"})
+        wait_for(lambda: client.llen("calls") == 1, what=worker.output)
+        send(*numbered(20, 1))
+        wait_for(lambda: client.llen("toy") == 0, what=worker.output)
+        worker.kill()
+    assert in_hand(client) == 21
+    client.set("go", 1)
+    with start() as worker:
+        wait_for(lambda: client.llen("applied") == 21, seconds=40, what=worker.output)
+        wait_for(lambda: in_hand(client) == 0, what=worker.output)
+    assert sorted(applied(client)) == sorted(f"x:{n}" for n in range(21))
+
+
+def test_a_killed_process_of_the_pool_costs_only_a_moment(
+    start: Start, client: redis.Redis, send: Callable[..., None]
+) -> None:
+    with start() as worker:
+        worker.ready()
+        send({"n": 0, "do": "die once"}, *numbered(20, 1))
+        wait_for(lambda: client.llen("applied") == 21, what=worker.output)
+        wait_for(lambda: in_hand(client) == 0, what=worker.output)
+        assert client.llen("parked") == 0
+        # Later messages are worked on together again.
+        client.delete("calls")
+        send(*numbered(20, 30))
+        wait_for(lambda: client.llen("applied") == 41, what=worker.output)
+        assert len(calls(client)) <= 3
+
+
+@pytest.mark.parametrize("poison", ["fail", "die"])
+def test_poison_is_found_and_parked_and_the_rest_applied(
+    start: Start, client: redis.Redis, send: Callable[..., None], poison: str
+) -> None:
+    with start() as worker:
+        worker.ready()
+        send(*numbered(5), {"n": 5, "do": poison, "e": "bad"}, *numbered(5, 6))
+        wait_for(lambda: client.llen("parked") == 1, what=worker.output)
+        wait_for(lambda: in_hand(client) == 0, what=worker.output)
+        assert client.llen("toy") == 0
+    [parked] = client.lrange("parked", 0, -1)
+    execution_id, event, _cause = json.loads(parked)
+    assert (execution_id, event["n"]) == ("bad", 5)
+    assert set(applied(client)) == {f"x:{n}" for n in range(11) if n != 5}
+
+
+def test_a_message_that_is_no_event_is_parked(
+    start: Start, client: redis.Redis, clean_redis_url: str, send: Callable[..., None]
+) -> None:
+    broker = Broker(clean_redis_url)
+    broker.send([Message(task=TASK, queue="toy", args=[1, "nonsense"])])
+    broker.close()
+    send({"n": 1})
+    with start() as worker:
+        wait_for(lambda: client.llen("parked") == 1, what=worker.output)
+        wait_for(lambda: applied(client) == ["x:1"], what=worker.output)
+        wait_for(lambda: in_hand(client) == 0, what=worker.output)
+
+
+def test_nothing_is_parked_while_the_database_is_away(
+    start: Start, client: redis.Redis, send: Callable[..., None], pool: str
+) -> None:
+    with start(pool=pool) as worker:
+        worker.ready()
+        send({"n": 0, "do": "away"}, *numbered(5, 1))
+        wait_for(lambda: client.llen("calls") >= 2, what=worker.output)
+        assert in_hand(client) == 6
+        client.set("back", 1)
+        wait_for(lambda: set(applied(client)) >= {f"x:{n}" for n in range(6)}, what=worker.output)
+        wait_for(lambda: in_hand(client) == 0, what=worker.output)
+        assert client.llen("parked") == 0
+
+
+def test_a_warm_shutdown_finishes_the_call_and_gives_the_rest_back(
+    start: Start, client: redis.Redis, send: Callable[..., None]
+) -> None:
+    with start() as worker:
+        worker.ready()
+        send({"n": 0, "do": "wait", "until": "go"})
+        wait_for(lambda: client.llen("calls") == 1, what=worker.output)
+        send(*numbered(10, 1))
+        wait_for(lambda: client.llen("toy") == 0, what=worker.output)
+        worker.popen.terminate()
+        wait_for(lambda: "Warm shutdown" in worker.output(), what=worker.output)
+        client.set("go", 1)
+        worker.popen.wait(20)
+    assert applied(client) == ["x:0"]
+    assert in_hand(client) == 0
+    assert client.llen("toy") == 10
+    with start() as worker:
+        wait_for(lambda: client.llen("applied") == 11, what=worker.output)
+    assert sorted(applied(client)) == sorted(f"x:{n}" for n in range(11))
+
+
+def test_an_event_is_held_until_its_time(
+    start: Start, client: redis.Redis, send: Callable[..., None], pool: str
+) -> None:
+    with start(pool=pool) as worker:
+        worker.ready()
+        due = time.time() + 0.8
+        send({"n": 1}, due=due)
+        send({"n": 2})
+        wait_for(lambda: applied(client) == ["x:2"], what=worker.output)
+        wait_for(lambda: len(applied(client)) == 2, what=worker.output)
+        assert due - 0.02 <= time.time() < due + 0.3
+
+
+def test_messages_in_hand_of_a_living_worker_stay_there(
+    start: Start, client: redis.Redis, send: Callable[..., None]
+) -> None:
+    """Although the time after which silent workers lose theirs is shorter than the call takes."""
+    with start() as worker, start() as other:
+        worker.ready()
+        other.ready()
+        send({"n": 0, "do": "wait", "until": "go"})
+        wait_for(lambda: client.llen("calls") == 1, what=worker.output)
+        [(_, first)] = client.zrange("celeriac.in_hand.since", 0, -1, withscores=True)
+
+        def renewed() -> bool:
+            [(_, now)] = client.zrange("celeriac.in_hand.since", 0, -1, withscores=True)
+            return bool(now > first + 1)
+
+        wait_for(renewed, what=worker.output)
+        client.set("go", 1)
+        wait_for(lambda: in_hand(client) == 0, what=worker.output)
+        assert client.llen("calls") == 1
