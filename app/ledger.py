@@ -99,6 +99,12 @@ redis.call('SET', KEYS[1], claim, 'PX', ARGV[3] + ARGV[4])
 return 'C'
 """
 
+# Both or neither: what is stored is also sent.
+_FINISH_AND_PUSH = """
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('LPUSH', KEYS[2], ARGV[3])
+"""
+
 # The claim stays as one whose lease has ended, so that the count of runs is not lost.
 _RELEASE = """
 local old = redis.call('GET', KEYS[1])
@@ -127,6 +133,7 @@ class Ledger:
         )
         self._claim: Script = self.client.register_script(_CLAIM)
         self._renew: Script = self.client.register_script(_RENEW)
+        self._finish_and_push: Script = self.client.register_script(_FINISH_AND_PUSH)
         self._release: Script = self.client.register_script(_RELEASE)
 
     # --- for executors --------------------------------------------------------------------
@@ -195,11 +202,22 @@ class Ledger:
         self, action_id: str, attempt: int, result: Mapping[str, Any], *, keep: float
     ) -> None:
         """Store the result for *keep* seconds."""
-        self.client.execute_command(*self.finish_command(action_id, json.dumps(result), keep=keep))
+        self.finish_text(action_id, json.dumps(result), keep=keep)
 
-    def finish_command(self, action_id: str, text: str, *, keep: float) -> tuple[str | int, ...]:
-        """The Redis command that stores a result given as JSON *text*, for use in a pipeline."""
-        return ("SET", self.key(action_id), "R|" + text, "PX", int(keep * 1000))
+    def finish_text(
+        self, action_id: str, text: str, *, keep: float, push: tuple[str, bytes] | None = None
+    ) -> None:
+        """Store a result given as JSON *text*; at the same moment push a message to a list.
+
+        *push* is the list's key and the message, where the broker is this same Redis.
+        """
+        if push is None:
+            self.client.set(self.key(action_id), "R|" + text, px=int(keep * 1000))
+            return
+        queue, message = push
+        self._finish_and_push(
+            keys=[self.key(action_id), queue], args=["R|" + text, int(keep * 1000), message]
+        )
 
     # --- for whoever waits for a result -----------------------------------------------------
 

@@ -31,19 +31,28 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import orjson
 import redis.exceptions
 from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
 from celery import Celery, bootsteps, signals
 from celery.worker import state
 from celery.worker.request import Request
-from kombu import Producer
-from kombu.exceptions import OperationalError
 
 from app.actions.context import ActionContext
 from app.actions.registry import ActionType, Registry, standard_registry
 from app.actions.runner import exception_text, run, stored, timeout_text
-from app.broker import ACTION_QUEUE, ACTION_RUN, ACTION_STOP, ENGINE_APPLY, ENGINE_QUEUE
+from app.broker import (
+    ACTION_QUEUE,
+    ACTION_RUN,
+    ACTION_STOP,
+    ENGINE_APPLY,
+    ENGINE_QUEUE,
+    Broker,
+    BrokerUnavailable,
+    Message,
+    envelope,
+)
 from app.config import Config
 from app.core.states import State
 from app.ledger import Claimed, Expired, Finished, Ledger, Stopped
@@ -76,7 +85,7 @@ DIED = (
 _AWAY = (
     redis.exceptions.ConnectionError,
     redis.exceptions.TimeoutError,
-    OperationalError,
+    BrokerUnavailable,
     ConnectionError,
     TimeoutError,
 )
@@ -98,7 +107,10 @@ class Executor:
         self.name = f"{socket.gethostname()}:{secrets.token_hex(4)}"
         self._registry: Registry | None = None
         self._ledger: Ledger | None = None
-        self._engine: EngineQueue | None = None
+        self._broker: Broker | None = None
+        #: Broker and ledger are the same server: storing and sending are one step.
+        self._one_redis = config.broker_url == config.redis_url
+        self._plain_redis = config.broker_url.startswith(("redis://", "rediss://"))
         self._running = False
         self._alarm_is_ours = False
 
@@ -117,16 +129,16 @@ class Executor:
         return self._ledger
 
     @property
-    def engine(self) -> EngineQueue:
-        """This process's connection to the engine's queue."""
-        if self._engine is None:
-            self._engine = EngineQueue(self.app)
-        return self._engine
+    def broker(self) -> Broker:
+        """This process's way to the engine's queue."""
+        if self._broker is None:
+            self._broker = Broker(self.config.broker_url)
+        return self._broker
 
     def forget(self) -> None:
         """Leave inherited connections to the process they belong to."""
         self._ledger = None
-        self._engine = None
+        self._broker = None
         self._alarm_is_ours = False
 
     def owner(self, pid: int) -> str:
@@ -231,60 +243,39 @@ class Executor:
     def report(self, request: Mapping[str, Any], state: str, text: str) -> None:
         """Store a result, given as JSON text, and tell the engine."""
         result = f'{{"state":"{state}","result":{text}}}'
-        command = self.ledger.finish_command(request["id"], result, keep=RESULT_KEPT)
-        insist(lambda: self.ledger.client.execute_command(*command), seconds=RESULT_PATIENCE)
-        self._send(request, state, text)
+        message = self._message(request, state, text)
+        push = (message.queue, envelope(message)) if message and self._one_redis else None
+        insist(
+            lambda: self.ledger.finish_text(request["id"], result, keep=RESULT_KEPT, push=push),
+            seconds=RESULT_PATIENCE,
+        )
+        self._send(request, state, text, sent=push is not None)
 
-    def _send(self, request: Mapping[str, Any], state: str, text: str) -> None:
+    def _send(
+        self, request: Mapping[str, Any], state: str, text: str, *, sent: bool = False
+    ) -> None:
         if request.get("sync_reply"):
             result = f'{{"state":"{state}","result":{text}}}'
             insist(lambda: self.ledger.reply(request["id"], result), seconds=RESULT_PATIENCE)
+        message = self._message(request, state, text)
+        if message is not None and not sent:
+            # If it cannot be sent now, the sweeper finds the stored result.
+            insist(lambda: self.broker.send([message]), seconds=RESULT_PATIENCE)
+
+    def _message(self, request: Mapping[str, Any], state: str, text: str) -> Message | None:
+        """What the engine is told; None when it need not know."""
         recorded = (request.get("context") or {}).get("action_execution_id") is not None
         if not recorded or state == BEGUN:
-            return
-        action_id = json.dumps(request["id"])
-        event = (
-            f'{{"kind":"ActionCompleted","action_id":{action_id},'
-            f'"state":"{state}","result":{text}}}'
-        )
-        execution_id = json.dumps(request.get("execution_id"))
-        # If it cannot be sent now, the sweeper finds the stored result.
-        insist(lambda: self.engine.send(f"[{execution_id},{event}]"), seconds=RESULT_PATIENCE)
-
-
-class EngineQueue:
-    """Sends events to the engine: one connection, one kind of message."""
-
-    def __init__(self, app: Celery) -> None:
-        self._app = app
-        self._connection: Any = None
-        self._producer: Producer | None = None
-        self._queue = app.amqp.queues[ENGINE_QUEUE]
-
-    def send(self, arguments: str) -> None:
-        """Send the engine's task with *arguments*, a JSON text."""
-        if self._producer is None:
-            self._connection = self._app.connection_for_write()
-            self._producer = Producer(self._connection.default_channel)
-            self._producer.declare()
-            self._queue(self._producer.channel).declare()
-        message_id = secrets.token_hex(16)
-        try:
-            self._producer.publish(
-                f'[{arguments},{{}},{{"callbacks":null,"errbacks":null,"chain":null,"chord":null}}]',
-                exchange="",
-                routing_key=ENGINE_QUEUE,
-                content_type="application/json",
-                content_encoding="utf-8",
-                correlation_id=message_id,
-                headers={"lang": "py", "task": ENGINE_APPLY, "id": message_id, "retries": 0},
-                retry=False,
-            )
-        except BaseException:
-            # What state the connection is in, nobody knows.
-            connection, self._connection, self._producer = self._connection, None, None
-            connection.collapse() if hasattr(connection, "collapse") else connection.close()
-            raise
+            return None
+        event = {
+            "kind": "ActionCompleted",
+            "action_id": request["id"],
+            "state": state,
+            # Our own way to Redis takes the text as it is; Celery's needs the value.
+            "result": orjson.Fragment(text) if self._plain_redis else json.loads(text),
+        }
+        arguments = [request.get("execution_id"), event]
+        return Message(task=ENGINE_APPLY, queue=ENGINE_QUEUE, args=arguments)
 
 
 def insist(call: Callable[[], T], *, seconds: float) -> T:
@@ -307,10 +298,15 @@ def insist(call: Callable[[], T], *, seconds: float) -> T:
 _executor: Executor | None = None
 
 
+def current() -> Executor:
+    """The executor of this process; there is one once its tasks are registered."""
+    assert _executor is not None
+    return _executor
+
+
 def execute(body: Any, content_type: str | None) -> None:
     """Run the action of one message; called in a process of the pool."""
-    assert _executor is not None
-    _executor.execute(_request_of(body, content_type))
+    current().execute(_request_of(body, content_type))
 
 
 def _request_of(body: Any, content_type: str | None) -> dict[str, Any]:
@@ -383,7 +379,7 @@ class ActionRequest(Request):
 
     def settle_lost(self) -> None:
         """Decide on a run whose process has died: once more, or its end."""
-        if self._settled:
+        if self._settled or self._already_revoked or state.should_terminate:
             return
         self._settled = True
         executor, action = self.executor, self.action
@@ -476,8 +472,7 @@ class Keeper(bootsteps.StartStopStep):
         return any(each.split(".")[0] == ACTION_QUEUE for each in queues)
 
     def start(self, parent: Any) -> None:
-        assert _executor is not None
-        self._executor = _executor
+        self._executor = current()
         self._pool = parent.pool
         self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
         self._thread.start()
@@ -502,6 +497,9 @@ class Keeper(bootsteps.StartStopStep):
                 request.terminate(self._pool)
             elif request.overdue:
                 request.settle_overdue()
+            elif request.time_start and not _alive(request.worker_pid):
+                # The pool takes its time to tell.
+                request.settle_lost()
         now = time.monotonic()
         if active and now - self._renewed > self._executor.config.lease_seconds / 3:
             self._renewed = now
@@ -530,6 +528,18 @@ class Keeper(bootsteps.StartStopStep):
             except _AWAY as err:
                 log.warning("leases could not be renewed: %s", err)
         ledger.close()
+
+
+def _alive(pid: int) -> bool:
+    """False when a process of the pool has ended, even if nobody has asked for its status yet."""
+    try:
+        if hasattr(os, "waitid"):
+            asked = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, pid, asked) is None
+        os.kill(pid, 0)
+    except (ChildProcessError, ProcessLookupError):
+        return False
+    return True
 
 
 # --- putting it together ----------------------------------------------------------------------
