@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import maintenance, root
+from . import maintenance, root, workbooks, workflows
 
-BLUEPRINTS = (root.blp, maintenance.blp)
+BLUEPRINTS = (root.blp, workflows.blp, workbooks.blp, maintenance.blp)
 
 #: What the OpenAPI document says of the whole.
 DOCUMENT: dict[str, Any] = {

@@ -76,9 +76,9 @@ def advance(platform: Platform) -> str:
         with outbox.unit_of_work(platform.database, platform.broker) as session:
             row = _row(session)
             if row.value["status"] == PAUSING:
-                more = _pause_some(session, row)
+                more = _pause_some(session, platform, row)
             elif row.value["status"] == RUNNING:
-                more = _resume_some(session, row)
+                more = _resume_some(session, platform, row)
             else:
                 more = False
             now = str(row.value["status"])
@@ -96,7 +96,7 @@ def _row(session: Session) -> Setting:
     return row
 
 
-def _pause_some(session: Session, row: Setting) -> bool:
+def _pause_some(session: Session, platform: Platform, row: Setting) -> bool:
     """Pause a batch of running executions; whether there may be more."""
     paused: list[str] = list(row.value["paused"])
     failed: list[str] = list(row.value.get("failed", ()))
@@ -109,11 +109,11 @@ def _pause_some(session: Session, row: Setting) -> bool:
         .order_by(WorkflowExecution.id)
         .limit(_BATCH)
     ).all()
-    for id in ids:
-        if _try(session, executions.pause, id):
-            paused.append(id)
+    for execution_id in ids:
+        if _try(session, platform, executions.pause, execution_id):
+            paused.append(execution_id)
         else:
-            failed.append(id)
+            failed.append(execution_id)
     value: dict[str, Any] = {"status": PAUSING, "paused": paused}
     if failed:
         value["failed"] = failed
@@ -129,20 +129,20 @@ def _busy(session: Session) -> bool:
     return bool(session.scalar(select(exists().where(TaskExecution.state == State.RUNNING))))
 
 
-def _resume_some(session: Session, row: Setting) -> bool:
+def _resume_some(session: Session, platform: Platform, row: Setting) -> bool:
     paused: list[str] = list(row.value["paused"])
     now, later = paused[:_BATCH], paused[_BATCH:]
-    for id in now:
-        _try(session, executions.resume, id)
+    for execution_id in now:
+        _try(session, platform, executions.resume, execution_id)
     row.value = {"status": RUNNING, "paused": later}
     row.updated_at = utcnow()
     return bool(later)
 
 
-def _try(session: Session, control: Any, id: str) -> bool:
+def _try(session: Session, platform: Platform, control: Any, id: str) -> bool:
     try:
         with session.begin_nested():
-            control(session, SYSTEM, id)
+            control(session, platform, SYSTEM, id)
     except (ServiceError, CoreError) as err:
         log.warning("maintenance: execution %s: %s", id, err)
         return False
