@@ -76,6 +76,15 @@ class Failed(BaseException):
         self.cause = cause
 
 
+#: What Python ran out of, in a user's words.
+EXHAUSTED: Mapping[type[BaseException], str] = MappingProxyType(
+    {
+        RecursionError: "The expression recurses too deeply",
+        MemoryError: "The expression consumed too much memory",
+    }
+)
+
+
 class Run:
     """One evaluation: what it may look at and what it may still cost."""
 

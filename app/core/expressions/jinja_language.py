@@ -25,7 +25,7 @@ from jinja2.utils import Cycler, Namespace
 from markupsafe import Markup
 
 from .errors import JinjaEvaluationError, JinjaGrammarError
-from .functions import SHARED, Failed, Functions, NoSuchFunction, Run, call_extra, chance
+from .functions import EXHAUSTED, SHARED, Failed, Functions, NoSuchFunction, Run, call_extra, chance
 from .limits import Budget, Stop, configured, size_of_repetition
 from .plain import plain, text_of
 from .view import View
@@ -43,11 +43,19 @@ def _now() -> Run:
     return run
 
 
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
 
 #: What may be called on a value of each type; all of it leaves the value as it is.
 _METHODS: dict[type[Any], frozenset[str]] = {
-    str: frozenset(
-        ["capitalize", "casefold", "center", "count", "encode", "endswith", "expandtabs", "find", "format", "format_map", "index", "isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric", "isprintable", "isspace", "istitle", "isupper", "join", "ljust", "lower", "lstrip", "partition", "removeprefix", "removesuffix", "replace", "rfind", "rindex", "rjust", "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "swapcase", "title", "upper", "zfill"]
+    str: _names(
+        "capitalize casefold center count endswith expandtabs find format"
+        " format_map index isalnum isalpha isascii isdecimal isdigit isidentifier"
+        " islower isnumeric isprintable isspace istitle isupper join ljust lower"
+        " lstrip partition removeprefix removesuffix replace rfind rindex rjust"
+        " rpartition rsplit rstrip split splitlines startswith strip swapcase title"
+        " upper zfill"
     ),
     list: frozenset({"copy", "count", "index"}),
     tuple: frozenset({"count", "index"}),
@@ -58,15 +66,17 @@ _METHODS: dict[type[Any], frozenset[str]] = {
     bool: frozenset(),
     bytes: frozenset({"decode", "hex"}),
     set: frozenset({"difference", "intersection", "isdisjoint", "issubset", "issuperset", "union"}),
-    LoopContext: frozenset(
-        ["changed", "cycle", "depth", "depth0", "first", "index", "index0", "last", "length", "nextitem", "previtem", "revindex", "revindex0"]
+    LoopContext: _names(
+        "changed cycle depth depth0 first index index0 last length nextitem"
+        " previtem revindex revindex0"
     ),
     Cycler: frozenset({"current", "next", "reset"}),
     Macro: frozenset({"arguments", "caller", "catch_kwargs", "catch_varargs", "name"}),
     Mapping: frozenset({"get", "items", "keys", "values"}),
 }
-_LATER = frozenset(
-    ["date", "day", "hour", "isoformat", "isoweekday", "microsecond", "minute", "month", "second", "strftime", "time", "timestamp", "total_seconds", "days", "seconds", "microseconds", "weekday", "year"]
+_LATER = _names(
+    "date day days hour isoformat isoweekday microsecond microseconds minute month"
+    " second seconds strftime time timestamp total_seconds weekday year"
 )
 
 
@@ -178,7 +188,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
     # The tree, before it is compiled --------------------------------------------------------
 
     def _generate(
-        self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False
+        self,
+        source: nodes.Template,
+        name: str | None,
+        filename: str | None,
+        defer_init: bool = False,
     ) -> str:
         _instrument(source, self)
         return super()._generate(source, name, filename, defer_init)
@@ -211,7 +225,8 @@ def _as_text(value: Any, budget: Budget) -> Any:
 
 def _instrument(tree: nodes.Node, environment: Sandbox) -> None:
     """Make loops, macros, ``~`` and literals count, by calls put into *tree*."""
-    for node in list(tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock))):
+    blocks: list[Any] = list(tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)))
+    for node in blocks:
         size = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
         node.body.insert(0, nodes.ExprStmt(_call("passed", [nodes.Const(size)], node)))
     _Rewriter(environment).visit(tree)
@@ -240,15 +255,14 @@ class _Rewriter:
 
 
 def _constant(node: nodes.Node) -> bool:
-    return all(
-        isinstance(child, (nodes.Const, nodes.Pair)) for child in node.find_all(nodes.Expr)
-    )
+    return all(isinstance(child, (nodes.Const, nodes.Pair)) for child in node.find_all(nodes.Expr))
 
 
 def _call(name: str, args: list[Any], like: nodes.Node) -> nodes.Call:
     function = nodes.EnvironmentAttribute(name)
     call = nodes.Call(function, list(args), [], None, None)
-    return call.set_lineno(like.lineno or 1) or call
+    call.set_lineno(like.lineno or 1)
+    return call
 
 
 # --- Guards -----------------------------------------------------------------------------------
@@ -395,15 +409,10 @@ def _bounded(function: Callable[..., Any], guard: Callable[..., None] | None) ->
     def filtered(*args: Any, **kwargs: Any) -> Any:
         budget = _now().budget
         budget.tick()
+        budget.look()
         first = 1 if passes else 0
         if guard is not None:
             guard(budget, *args[first:], **kwargs)
-        elif len(args) > first and not isinstance(args[first], (int, float, Undefined)):
-            # Most filters take time and room in proportion to what they are given.
-            size = budget.measure(args[first])
-            budget.room(size)
-            if size > 10_000:
-                budget.charge(size // 10)
         return _made(function(*args, **kwargs), budget)
 
     return filtered
@@ -450,9 +459,7 @@ def _pprint(value: Any) -> str:
 
 
 @jinja2.pass_environment
-def _join(
-    environment: Sandbox, value: Any, d: Any = "", attribute: str | int | None = None
-) -> str:
+def _join(environment: Sandbox, value: Any, d: Any = "", attribute: str | int | None = None) -> str:
     """Return the items as texts with a separator between them."""
     budget = _now().budget
     separator = str(d)
@@ -565,12 +572,8 @@ class Jinja:
             raise error.cause from error.cause.__cause__
         except NoSuchFunction as error:
             raise JinjaEvaluationError(self.text, f"'{error}' is undefined") from error
-        except RecursionError as error:
-            raise JinjaEvaluationError(self.text, "The expression recurses too deeply") from error
-        except MemoryError as error:
-            raise JinjaEvaluationError(
-                self.text, "The expression consumed too much memory"
-            ) from error
+        except (RecursionError, MemoryError) as error:
+            raise JinjaEvaluationError(self.text, EXHAUSTED[type(error)]) from error
         except Exception as error:
             raise JinjaEvaluationError(self.text, str(error) or type(error).__name__) from error
         finally:
@@ -629,7 +632,8 @@ def _parsed(text: str) -> tuple[nodes.Template, bool]:
         expression = _expression(inner)
     result = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
     tree = nodes.Template([result], lineno=1)
-    return tree.set_environment(_sandbox()) or tree, True
+    tree.set_environment(_sandbox())
+    return tree, True
 
 
 def _expression(source: str) -> nodes.Expr:
@@ -695,9 +699,10 @@ def _collect(node: nodes.Node, found: set[str]) -> None:
     if name is not None:
         found.add(name)
     for child in node.iter_child_nodes():
-        optional = isinstance(node, (nodes.Filter, nodes.Test)) and node.name in _OPTIONAL
-        if not (optional and child is node.node and _reference(child) is not None):
-            _collect(child, found)
+        if isinstance(node, (nodes.Filter, nodes.Test)) and node.name in _OPTIONAL:
+            if child is node.node and _reference(child) is not None:
+                continue
+        _collect(child, found)
 
 
 _OPTIONAL = frozenset({"default", "d", "defined", "undefined"})

@@ -12,7 +12,7 @@ give up.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -54,9 +54,8 @@ class Limits:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
         unknown = set(self.languages) - set(LANGUAGES)
         if unknown:
-            raise ValueError(
-                f"languages: expected some of {', '.join(LANGUAGES)}, got {', '.join(sorted(unknown))}"
-            )
+            expected, got = ", ".join(LANGUAGES), ", ".join(sorted(unknown))
+            raise ValueError(f"languages: expected some of {expected}, got {got}")
 
 
 _limits = Limits()
@@ -113,9 +112,7 @@ class Budget:
     def room(self, size: int) -> None:
         """Stop unless a value of *size* characters may be made; to be asked beforehand."""
         if size > self.limits.size:
-            raise Stop(
-                f"The expression makes a value of more than {self.limits.size} characters"
-            )
+            raise Stop(f"The expression makes a value of more than {self.limits.size} characters")
         if size > self._memory:
             raise Stop(
                 "The expression consumed too much memory: all its values together are more"
@@ -177,19 +174,24 @@ class Budget:
             return known[1]
         size = 16
         limit = self.limits.size
+        items: Iterable[Any] = value
+        if isinstance(value, Mapping):
+            items = (part for pair in value.items() for part in pair)
         try:
-            if isinstance(value, Mapping):
-                for key, item in value.items():
-                    size += self.measure(key) + self.measure(item)
-                    if size > limit:
-                        break
-            else:
-                for item in value:
+            for item in items:
+                kind = type(item)
+                if kind is str:
+                    size += len(item) + 2
+                elif kind is int or kind is bool or item is None or kind is float:
+                    size += 8
+                else:
                     size += self.measure(item)
-                    if size > limit:
-                        break
+                if size > limit:
+                    break
         except RecursionError:
             raise Stop("The expression makes a value that is nested too deeply") from None
+        if size > 100_000:
+            self.look()  # that took its time
         if size > 512:
             # Smaller ones are measured again sooner than remembered.
             self._measured[id(value)] = (value, size)

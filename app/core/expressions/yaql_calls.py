@@ -112,7 +112,9 @@ class Signature:
         )
         return tuple(positional), keyword, lazy
 
-    def fits(self, bound: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], scope: Any) -> bool:
+    def fits(
+        self, bound: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], scope: Any
+    ) -> bool:
         """Tell whether the arguments have the types of the parameters."""
         positional, keyword, _ = bound
         for parameter, value in zip(positional, args, strict=True):
@@ -181,9 +183,7 @@ Levels = tuple[tuple[Signature, ...], ...]
 class Library:
     """Functions by name, as levels of overloads."""
 
-    def __init__(
-        self, base: Any, guards: Mapping[Callable[..., Any], Callable[..., None]]
-    ) -> None:
+    def __init__(self, base: Any, guards: Mapping[Callable[..., Any], Callable[..., None]]) -> None:
         self._base = base
         self._guards = guards
         self._found: dict[tuple[str, bool, bool], Levels] = {}
@@ -226,10 +226,10 @@ def _place(definition: Any) -> tuple[str, int]:
     return (code.co_filename, code.co_firstlineno) if code else ("", 0)
 
 
-class Scope(contexts.ContextBase):  # type: ignore[misc]
+class Scope(contexts.ContextBase):
     """Variables, the functions that ``def()`` made, and the library behind them."""
 
-    __slots__ = ("_data", "_functions", "library", "run")
+    __slots__ = ("_convention", "_data", "_functions", "_parent_context", "library", "run")
 
     def __init__(self, library: Library, run: Run, parent: Scope | None = None) -> None:
         self._parent_context = parent
@@ -425,7 +425,8 @@ def _split(args: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def _narrower(one: Any, other: Any) -> bool:
     """Tell whether the parameters of *one* are of narrower types than those of *other*."""
     narrower = False
-    pairs = [*zip(one[0], other[0], strict=True), *((p, other[1][key]) for key, p in one[1].items())]
+    pairs = [*zip(one[0], other[0], strict=True)]
+    pairs += [(parameter, other[1][key]) for key, parameter in one[1].items()]
     for mine, theirs in pairs:
         if theirs.value_type.is_specialization_of(mine.value_type):
             return False

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import collections.abc  # noqa: F401 - yaql uses it without importing it
 import copy
+from collections.abc import Callable
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
-from yaql.language import exceptions, expressions
+from yaql.language import exceptions, expressions, yaqltypes
 from yaql.language.factory import YaqlFactory
 
 from . import yaql_library
 from .errors import YaqlEvaluationError, YaqlGrammarError
-from .functions import Failed, Functions, NoSuchFunction, Run
+from .functions import EXHAUSTED, Failed, Functions, NoSuchFunction, Run
 from .limits import Budget, Stop, configured
 from .plain import plain, text_of
 from .view import View, frozen
 from .yaql_calls import ENGINE, NO_VALUE, Library, Scope
 from .yaql_nodes import Property, Variable, quickened
 
-START, END = "<%", "%>"
+T = TypeVar("T")
 
 
 class Yaql:
@@ -51,7 +52,7 @@ class Yaql:
         scope["$1"] = frozen(context)
         return self.root(NO_VALUE, scope, ENGINE)
 
-    def _guarded(self, evaluate: Any) -> Any:
+    def _guarded(self, evaluate: Callable[[], T]) -> T:
         try:
             return evaluate()
         except Stop as error:
@@ -60,10 +61,8 @@ class Yaql:
             raise error.cause from error.cause.__cause__
         except NoSuchFunction as error:
             raise YaqlEvaluationError(self.text, f'Unknown function "{error}"') from error
-        except RecursionError as error:
-            raise YaqlEvaluationError(self.text, "The expression recurses too deeply") from error
-        except MemoryError as error:
-            raise YaqlEvaluationError(self.text, "The expression consumed too much memory") from error
+        except (RecursionError, MemoryError) as error:
+            raise YaqlEvaluationError(self.text, EXHAUSTED[type(error)]) from error
         except Exception as error:
             raise YaqlEvaluationError(self.text, _reason(error)) from error
 
@@ -134,10 +133,9 @@ def _follow(value: Any, path: tuple[str, ...]) -> Any:
 
 # --- References ---------------------------------------------------------------------------
 
-#: Methods after which ``$`` may be something else: those that take a lambda.
-def _rebinds(name: str) -> bool:
-    from yaql.language import yaqltypes
 
+def _rebinds(name: str) -> bool:
+    """Tell whether ``$`` may be something else in the arguments of a method: in a lambda's."""
     return any(
         isinstance(parameter.value_type, yaqltypes.Lambda)
         for level in library().find(name, method=True, convention=False)
@@ -186,5 +184,3 @@ def _collect(node: Any, found: set[str]) -> None:
 
 def _is_root(node: Any) -> bool:
     return isinstance(node, expressions.GetContextValue) and node.path.value in ("$", "$1")
-
-

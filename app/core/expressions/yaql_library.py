@@ -179,7 +179,8 @@ def _join(context: Scope, sequence: Any, separator: str) -> str:
 @specs.method
 def _join_by(context: Scope, separator: str, sequence: Any) -> str:
     """Return the items as texts with a separator between them."""
-    return _join(context, sequence, separator)
+    joined: str = _join(context, sequence, separator)
+    return joined
 
 
 @specs.parameter("string", yaqltypes.String())
@@ -480,9 +481,7 @@ def _selected(context: Scope, match: Any, selector: Any) -> Any:
 @specs.parameter("string", yaqltypes.String())
 @specs.parameter("selector", yaqltypes.Lambda(with_context=True))
 @specs.method
-def _all_matches(
-    context: Scope, regexp: Any, string: str, selector: Any = None
-) -> Iterator[Any]:
+def _all_matches(context: Scope, regexp: Any, string: str, selector: Any = None) -> Iterator[Any]:
     """Yield all matches, or what a selector makes of them."""
     budget = context.run.budget
     try:
@@ -500,9 +499,7 @@ def _all_matches(
 def _split(context: Scope, regexp: Any, string: str, max_split: int = 0) -> list[str]:
     """Return a text split where a regular expression matches."""
     try:
-        parts: list[str] = regexp.split(
-            string, max_split, timeout=_seconds(context.run.budget)
-        )
+        parts: list[str] = regexp.split(string, max_split, timeout=_seconds(context.run.budget))
     except TimeoutError:
         raise _Slow() from None
     return parts
@@ -514,7 +511,8 @@ def _split(context: Scope, regexp: Any, string: str, max_split: int = 0) -> list
 @specs.method
 def _split_text(context: Scope, string: str, regexp: Any, max_split: int = 0) -> list[str]:
     """Return a text split where a regular expression matches."""
-    return _split(context, regexp, string, max_split)
+    parts: list[str] = _split(context, regexp, string, max_split)
+    return parts
 
 
 def _substituted(context: Scope, regexp: Any, string: str, make: Any, count: int) -> str:
@@ -554,7 +552,8 @@ def _replace(context: Scope, regexp: Any, string: str, repl: str, count: int = 0
 @specs.method
 def _replace_text(context: Scope, string: str, regexp: Any, repl: str, count: int = 0) -> str:
     """Return a text with the matches replaced by another text, which may name groups."""
-    return _replace(context, regexp, string, repl, count)
+    replaced: str = _replace(context, regexp, string, repl, count)
+    return replaced
 
 
 @specs.parameter("regexp", _PATTERN)
@@ -579,11 +578,10 @@ def _replace_by(context: Scope, regexp: Any, string: str, repl: Any, count: int 
 @specs.parameter("repl", yaqltypes.Lambda(with_context=True))
 @specs.parameter("count", int)
 @specs.method
-def _replace_text_by(
-    context: Scope, string: str, regexp: Any, repl: Any, count: int = 0
-) -> str:
+def _replace_text_by(context: Scope, string: str, regexp: Any, repl: Any, count: int = 0) -> str:
     """Return a text with the matches replaced by what is made of each."""
-    return _replace_by(context, regexp, string, repl, count)
+    replaced: str = _replace_by(context, regexp, string, repl, count)
+    return replaced
 
 
 @specs.parameter("string", yaqltypes.String())

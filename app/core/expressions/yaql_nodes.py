@@ -16,7 +16,6 @@ from yaql.language import expressions, utils
 from .view import FrozenList, FrozenMap, frozen
 from .yaql_calls import NO_VALUE, Scope, call
 
-Expression = expressions.Expression
 Constant = expressions.Constant
 KeywordConstant = expressions.KeywordConstant
 MappingRuleExpression = expressions.MappingRuleExpression
@@ -25,7 +24,7 @@ _NUMBERS = frozenset({int, float})
 _MAPPINGS = frozenset({dict, utils.FrozenDict})
 
 
-class Node(Expression):  # type: ignore[misc]
+class Node(expressions.Expression):
     """A part of an expression."""
 
     uses_receiver = False
@@ -81,7 +80,7 @@ class Method(Node):
         return call(self.name, context, self.args, left)
 
 
-class Function(expressions.Function):  # type: ignore[misc]
+class Function(expressions.Function):
     """``name(...)``, or a method where a receiver is given."""
 
     def __call__(self, receiver: Any, context: Scope, engine: Any) -> Any:
