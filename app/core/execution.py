@@ -331,8 +331,8 @@ class Lookup(Protocol):
     def find_workflow(
         self, name: str, *, namespace: str, workbook: str | None
     ) -> FoundWorkflow | None: ...
-    def executions(self, **criteria: Any) -> list[Mapping[str, Any]]:
+    def executions(self, *args: Any, **criteria: Any) -> list[Mapping[str, Any]]:
         """For the function ``executions()``."""
 
-    def task_views(self, **criteria: Any) -> list[Mapping[str, Any]]:
+    def task_views(self, *args: Any, **criteria: Any) -> list[Mapping[str, Any]]:
         """For the function ``tasks()``."""

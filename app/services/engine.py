@@ -226,6 +226,7 @@ def _read(
                 tasks[row.workflow_execution_id].setdefault(row.id, mapping.task_of(row))
     complete = {*small, *(e.id for e in executions.values() if e.serial == 0)}
     _read_contexts(session, executions, tasks)
+    found_definitions = stored.Found()
     return {
         key: stored.Stored(
             session,
@@ -234,6 +235,7 @@ def _read(
             tasks=tasks[key].values(),
             actions=actions[key].values(),
             complete=key in complete,
+            definitions_found=found_definitions,
         )
         for key, execution in executions.items()
     }

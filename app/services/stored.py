@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -132,6 +132,18 @@ def keep_context(context: Context) -> None:
     _contexts.put(context.id, context)
 
 
+#: Project, namespace, workbook and name that a definition was looked for by.
+Wanted = tuple[str, str, str | None, str]
+
+
+@dataclass(slots=True)
+class Found:
+    """Definitions found in one transaction, shared by all executions that it decides on."""
+
+    actions: dict[Wanted, ActionSpec | ActionInfo | None] = field(default_factory=dict)
+    workflows: dict[Wanted, FoundWorkflow | None] = field(default_factory=dict)
+
+
 class Stored:
     """What is stored about one execution."""
 
@@ -144,6 +156,7 @@ class Stored:
         tasks: Iterable[Task] = (),
         actions: Iterable[Action] = (),
         complete: bool = False,
+        definitions_found: Found | None = None,
     ) -> None:
         self.session = session
         self.execution = execution
@@ -154,7 +167,7 @@ class Stored:
         self._complete = complete
         self._environment: Mapping[str, Any] | None = None
         self._input: Mapping[str, Any] | None = None
-        self._found_actions: dict[str, ActionSpec | ActionInfo | None] = {}
+        self._found = Found() if definitions_found is None else definitions_found
         self._joins: dict[str, Task | None] = {}
 
     # --- tasks --------------------------------------------------------------------------
@@ -274,9 +287,10 @@ class Stored:
     def find_action(
         self, name: str, *, namespace: str, workbook: str | None
     ) -> ActionSpec | ActionInfo | None:
-        if name not in self._found_actions:
-            self._found_actions[name] = self._find_action(name, namespace, workbook)
-        return self._found_actions[name]
+        key = (self.execution.project_id, namespace, workbook, name)
+        if key not in self._found.actions:
+            self._found.actions[key] = self._find_action(name, namespace, workbook)
+        return self._found.actions[key]
 
     def _find_action(
         self, name: str, namespace: str, workbook: str | None
@@ -294,6 +308,14 @@ class Stored:
 
     def find_workflow(
         self, name: str, *, namespace: str, workbook: str | None
+    ) -> FoundWorkflow | None:
+        key = (self.execution.project_id, namespace, workbook, name)
+        if key not in self._found.workflows:
+            self._found.workflows[key] = self._find_workflow(name, namespace, workbook)
+        return self._found.workflows[key]
+
+    def _find_workflow(
+        self, name: str, namespace: str, workbook: str | None
     ) -> FoundWorkflow | None:
         names = [f"{workbook}.{name}", name] if workbook else [name]
         for each in names:

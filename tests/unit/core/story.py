@@ -158,10 +158,10 @@ class Run:
     ) -> FoundWorkflow | None:
         return self.world.found(name)
 
-    def executions(self, **criteria: Any) -> list[Mapping[str, Any]]:
+    def executions(self, *args: Any, **criteria: Any) -> list[Mapping[str, Any]]:
         return []
 
-    def task_views(self, **criteria: Any) -> list[Mapping[str, Any]]:
+    def task_views(self, *args: Any, **criteria: Any) -> list[Mapping[str, Any]]:
         return []
 
     # --- applying events ----------------------------------------------------------------
