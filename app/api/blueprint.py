@@ -14,7 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import wraps
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 import flask_smorest
 import marshmallow as ma
@@ -49,12 +49,16 @@ class Schema(ma.Schema):
         """Name -> attribute, in order."""
         return cls._declared_fields  # type: ignore[return-value]  # all of ours are Attributes
 
+    #: Attributes that always show the same, whatever is stored.
+    constants: ClassVar[Mapping[str, Any]] = {}
+
     @classmethod
     def show(cls, source: Any, keys: Iterable[str]) -> dict[str, Any]:
         """*keys* of the object *source*, as the response carries them."""
-        known = cls._declared_fields
+        known = cls.attributes()
+        constants = cls.constants
         return {
-            key: known[key].show(getattr(source, known[key].attribute or key))  # type: ignore
+            key: constants[key] if key in constants else known[key].show(getattr(source, key))
             for key in keys
         }
 
@@ -132,7 +136,7 @@ class Blueprint(flask_smorest.Blueprint):
             codes |= {413, 415}
 
         def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
-            writes = view.__name__ != "get" and session
+            writes = view.__name__ != "get" and policy is not None
 
             @wraps(view)
             def wrapper(_view: Any, **path: Any) -> Response:
@@ -153,8 +157,11 @@ class Blueprint(flask_smorest.Blueprint):
             def _run(view: Any, self: Any, call: Call, path: dict[str, Any]) -> Response:
                 for attempt in range(_ATTEMPTS):
                     try:
+                        if writes and not session:
+                            with call.platform.database.read() as call._session:
+                                _check_maintenance(call, while_paused)
                         with _scope(call.platform, session, writes) as call._session:
-                            if writes:
+                            if writes and session:
                                 _check_maintenance(call, while_paused)
                             return _respond(view(self, call, **path), status)
                     except OperationalError as err:

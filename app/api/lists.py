@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
+import marshmallow as ma
 from flask import request
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, null
 
 from app.services import listing
 from app.services.errors import Refused
 from app.services.listing import Filter, Listing, Page
 
 from .blueprint import Call, Schema
-from .fields import Attribute, Flag, Integer, JsonString, Text, Texts, Uuid, as_uuid
+from .fields import Flag, Integer, JsonString, Text, Texts, Uuid, as_uuid
 
 
 class FilterText(Text):
@@ -97,20 +99,26 @@ class ListView:
         *conditions: ColumnElement[bool],
         parent: Filter | None = None,
         extra: Sequence[str] = (),
+        handled: Sequence[str] = (),
     ) -> dict[str, Any]:
         """The body: a page of the list and, when the page is full, where the next one is.
 
-        *parent* is a filter that the path implied; *extra* are attributes to show besides.
+        *parent* is a filter that the path implied; *extra* are attributes to show besides;
+        *handled* are filters that *conditions* stand for.
         """
         page, fields = self.page(call, parent)
         keys = self._keys(fields, extra)
         attributes = self.schema.attributes()
         columns = []
         for key in keys:
-            column = self.source.column(attributes[key].attribute or key)
-            assert column is not None, key
-            columns.append(column.label(key))
-        rows = listing.fetch(call.session, call.actor, self.source, page, columns, *conditions)
+            column = self.source.column(key)
+            if column is None:
+                assert key in self.schema.constants, key
+                columns.append(null().label(key))
+            else:
+                columns.append(column.label(key))
+        asked = replace(page, filters=[f for f in page.filters if f.name not in handled])
+        rows = listing.fetch(call.session, call.actor, self.source, asked, columns, *conditions)
         showers = [attributes[key].show for key in keys]
         items = [
             {key: show(value) for key, show, value in zip(keys, showers, row, strict=True)}
@@ -200,20 +208,12 @@ def check_fields(schema: type[Schema], fields: Sequence[str]) -> None:
         )
 
 
+@cache
 def collection(name: str, schema: type[Schema]) -> type[Schema]:
     """The schema of a list of *schema* under the key *name*."""
-    import marshmallow as ma
-
-    items = ma.fields.List(ma.fields.Nested(_partial(schema)), required=True)
-    link = Attribute("Where the next page is; absent when this is the last.", metadata=_URL)
+    items = ma.fields.List(ma.fields.Nested(schema), required=True)
+    link = Text("Where the next page is; absent when there is none.")
     return type(f"{schema.__name__}List", (Schema,), {name: items, "next": link})
-
-
-_URL = {"type": "string"}
-
-
-def _partial(schema: type[Schema]) -> type[Schema]:
-    return schema
 
 
 __all__ = [

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import maintenance, root, workbooks, workflows
+from . import action_executions, executions, maintenance, root, tasks, workbooks, workflows
 
-BLUEPRINTS = (root.blp, workflows.blp, workbooks.blp, maintenance.blp)
+BLUEPRINTS = (
+    root.blp,
+    workflows.blp,
+    workbooks.blp,
+    executions.blp,
+    tasks.blp,
+    action_executions.blp,
+    maintenance.blp,
+)
 
 #: What the OpenAPI document says of the whole.
 DOCUMENT: dict[str, Any] = {

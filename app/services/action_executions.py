@@ -23,10 +23,10 @@ from app.core.language import load_action
 from app.core.language.specs import ActionSpec
 from app.core.states import ACTION_TRANSITIONS, State, transition
 from app.models import ActionDefinition, ActionExecution, utcnow
-from app.services import action_runs, definitions, executions, outbox, stored
+from app.services import action_runs, actors, definitions, executions, outbox, stored
 from app.services.actors import Actor
 from app.services.carry_out import request_message
-from app.services.errors import NotFound, Refused, Unavailable
+from app.services.errors import NotAllowed, NotFound, Refused, Unavailable
 from app.services.platform import Platform
 
 #: States that somebody may report.
@@ -89,6 +89,19 @@ def _reported(row: ActionExecution, state: State, output: Any) -> Event:
     elif state is State.ERROR:
         result = output or "Unknown error"
     return events.ActionCompleted(action_id=row.id, state=state, result=result)
+
+
+def delete(session: Session, actor: Actor, id: str, *, allowed: bool) -> None:
+    """Delete the completed run of an action that was run alone, if that is *allowed* here."""
+    if not allowed:
+        raise NotAllowed("Action execution deletion is not allowed.")
+    row = get(session, actor, id)
+    actors.require_owner(actor, row)
+    if row.task_execution_id is not None:
+        raise NotAllowed("Only ad-hoc action execution can be deleted.")
+    if not State(row.state).terminal:
+        raise NotAllowed("Only completed action execution can be deleted.")
+    session.delete(row)
 
 
 # --- running an action alone -----------------------------------------------------------------
