@@ -47,6 +47,8 @@ NOT_NOW = (
 LONGEST_PAUSE = 15.0
 #: How often a message may fail alone before it is parked.
 ATTEMPTS = 2
+#: Seconds after which a process of the pool that ended without a word is taken to be lost.
+LOST = 0.5
 #: Longest seconds that a message is held here before its time; later ones were not meant for us.
 LONGEST_DELAY = 5.0
 
@@ -284,6 +286,7 @@ class Gatherer:
             error_callback=lambda info: self._returned(call, _lost(info)),
             accept_callback=_ignore,
             timeout=self.batches.time_limit,
+            lost_worker_timeout=LOST,
             correlation_id=call.id,
         )
 

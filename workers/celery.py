@@ -12,7 +12,7 @@ from celery import Celery, signals
 
 from app.broker import celery_settings
 from app.config import Config
-from workers import engine, scheduler, transport
+from workers import engine, executor, scheduler, transport
 from workers.process import Process
 
 
@@ -42,6 +42,7 @@ def create_worker_app(config: Config) -> Celery:
     process = Process(config)
     engine.register(app, process)
     scheduler.register(app, process)
+    executor.register(app, config)
 
     @signals.worker_process_init.connect(weak=False)
     def forget_inherited(**_: Any) -> None:

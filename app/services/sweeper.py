@@ -30,6 +30,7 @@ import prometheus_client
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
+from app.actions.registry import CELERY_PREFIX
 from app.broker import ENGINE_APPLY, ENGINE_QUEUE, Message
 from app.core import events
 from app.core.states import State
@@ -137,7 +138,7 @@ def _sweep_actions(platform: Platform, limit: int) -> Counter[str]:
                 continue
             kind, messages = _repair(session, row, standing, lost_at)
             if kind is None:
-                again[row.id] = None
+                again[row.id] = None  # its result comes from outside, whenever that is
                 continue
             repairs[kind] += 1
             outbox.add(session, messages)
@@ -146,7 +147,15 @@ def _sweep_actions(platform: Platform, limit: int) -> Counter[str]:
 
 
 def _awaited(row: ActionExecution) -> bool:
-    return row.state == State.RUNNING and row.dispatched
+    """True for what an executor of ours is to report on."""
+    if row.state != State.RUNNING or not row.dispatched:
+        return False
+    base = _base(row)
+    # A task of somebody else's workers claims nothing; one that waits for a word from outside
+    # is not sent anywhere.
+    return not base.startswith(CELERY_PREFIX) and (
+        base != "std.async_noop" or bool((row.dispatch or {}).get("target"))
+    )
 
 
 def _repair(
@@ -165,7 +174,46 @@ def _repair(
         case Absent() if not safe and lost_at is not None and row.created_at <= lost_at:
             return "outcome unknown", [_failed(row, OUTCOME_UNKNOWN)]
         case _:
-            return "dispatch", [carry_out.action_message(session, row)]
+            return "dispatch", [_message(session, row)]
+
+
+def _message(session: Session, row: ActionExecution) -> Message:
+    """The message that has an executor run the action, as it was sent the first time."""
+    dispatch = row.dispatch or {}
+    task = session.get(TaskExecution, row.task_execution_id) if row.task_execution_id else None
+    context: dict[str, Any] = {
+        "action_execution_id": row.id,
+        "callback_url": f"/v2/action_executions/{row.id}",
+        "project_id": row.project_id,
+    }
+    if task is not None:
+        context |= {
+            "workflow_name": row.workflow_name,
+            "workflow_execution_id": row.workflow_execution_id,
+            "task_name": task.name,
+            "task_execution_id": task.id,
+            "with_items_index": row.index if "with_items" in (task.runtime_context or {}) else None,
+        }
+    return carry_out.request_message(
+        {
+            "id": row.id,
+            "execution_id": row.workflow_execution_id,
+            "task_id": row.task_execution_id,
+            "attempt": 1,
+            "action": _base(row),
+            "input": dispatch.get("base_input", row.input),
+            "context": context,
+            "timeout": dispatch.get("timeout"),
+            "safe_rerun": bool(dispatch.get("safe_rerun")),
+            "asynchronous": not row.is_sync,
+            "sync_reply": False,
+        },
+        target=dispatch.get("target"),
+    )
+
+
+def _base(row: ActionExecution) -> str:
+    return str((row.dispatch or {}).get("base", row.name))
 
 
 def completion(action_id: str, result: Any) -> dict[str, Any] | None:
@@ -213,8 +261,26 @@ def _when_data_was_lost(platform: Platform) -> datetime | None:
             log.error("Redis lost its data: actions under way may have an unknown outcome")
             row.value = {"epoch": epoch, "lost_at": now.isoformat()}
             row.updated_at = now
+            _look_at_everything(session, now)
         lost_at = row.value["lost_at"]
     return datetime.fromisoformat(lost_at) if lost_at else None
+
+
+def _look_at_everything(session: Session, now: datetime) -> None:
+    """Have all that is unfinished looked at soon: messages about it are gone."""
+    quietly = {"synchronize_session": False}
+    session.execute(
+        update(WorkflowExecution)
+        .where(WorkflowExecution.state.in_(_UNFINISHED), WorkflowExecution.check_at > now)
+        .values(check_at=now),
+        execution_options=quietly,
+    )
+    session.execute(
+        update(ActionExecution)
+        .where(ActionExecution.state == State.RUNNING, ActionExecution.check_at > now)
+        .values(check_at=now),
+        execution_options=quietly,
+    )
 
 
 # --- executions ------------------------------------------------------------------------------

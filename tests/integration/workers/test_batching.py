@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from app.broker import Broker, Message
-from tests.integration.workers.processes import Worker, running, wait_for
+from tests.processes import Worker, running, wait_for
 
 TASK = "toy.apply"
 Start = Callable[..., AbstractContextManager[Worker]]

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 
 
 def wait_for(condition: Callable[[], Any], *, seconds: float = 20.0, what: object = "") -> Any:
@@ -69,6 +69,13 @@ class Worker:
     def kill(self) -> None:
         """End it as a crash would."""
         self._end(signal.SIGKILL)
+
+    def kill_all(self) -> None:
+        """End it and its pool as a crash of the machine would."""
+        if self.popen.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.popen.pid, signal.SIGKILL)
+            self.popen.wait(30)
 
     def _end(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
