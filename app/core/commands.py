@@ -96,16 +96,20 @@ class StopActions(Command):
     """End what still runs for a task, or for the whole execution: CANCELLED, and stop it."""
 
     task_id: str | None = None
-    #: Recorded as their result.
+    #: Only runs of attempts before this one; None: all.
+    before: int | None = None
+    #: Recorded as their state_info.
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptActions(Command):
-    """Set ``accepted`` of the finished runs of a task: all of them, or only these indexes."""
+    """Set ``accepted`` of earlier runs of a task: all of them, or only these indexes."""
 
     task_id: str
     accepted: bool
+    #: Only runs of attempts before this one.
+    before: int
     indexes: tuple[int, ...] | None = None
 
 

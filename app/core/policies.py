@@ -180,6 +180,9 @@ def retries(run: WorkingCopy, task: Task) -> bool:
 
 def prepare_again(run: WorkingCopy, task: Task) -> None:
     """Make way for another run: results so far no longer count."""
+    # Timers and results of the attempt that is over mean nothing any more.
+    task.attempt += 1
+    task.items = None
     for action in run.actions(task.id):
         if action.accepted:
             run.edit_action(action).accepted = False
@@ -188,12 +191,13 @@ def prepare_again(run: WorkingCopy, task: Task) -> None:
             if child.accepted:
                 run.accept_child(child.id, False)
     else:
-        run.command(AcceptActions(task_id=task.id, accepted=False))
+        run.command(AcceptActions(task_id=task.id, accepted=False, before=task.attempt))
     run.command(CancelTimers(task_id=task.id))
-    run.command(StopActions(task_id=task.id, reason="superseded by another attempt"))
-    task.items = None
-    # Timers and results of the attempt that is over mean nothing any more.
-    task.attempt += 1
+    run.command(
+        StopActions(
+            task_id=task.id, before=task.attempt, reason="superseded by another attempt"
+        )
+    )
 
 
 def _outbound_variables(run: WorkingCopy, task: Task) -> dict[str, Any] | None:

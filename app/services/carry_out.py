@@ -317,9 +317,12 @@ class _Writer:
             if command.task_id is None
             else A.task_execution_id == command.task_id
         )
-        running = self.session.execute(
-            select(A.id, A.name, A.dispatched).where(condition, A.state.in_(["RUNNING", "PAUSED"]))
-        ).all()
+        query = select(A.id, A.name, A.dispatched).where(
+            condition, A.state.in_(["RUNNING", "PAUSED"])
+        )
+        if command.before is not None:
+            query = query.where(A.attempt < command.before)
+        running = self.session.execute(query).all()
         if not running:
             return
         self.session.execute(
@@ -338,7 +341,9 @@ class _Writer:
     @_carry_out.register
     def _(self, command: c.AcceptActions, outcome: Outcome) -> None:
         statement = update(_actions).where(
-            A.task_execution_id == command.task_id, A.accepted.is_(not command.accepted)
+            A.task_execution_id == command.task_id,
+            A.accepted.is_(not command.accepted),
+            A.attempt < command.before,
         )
         if command.indexes is not None:
             statement = statement.where(A.item_index.in_(command.indexes))

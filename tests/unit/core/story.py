@@ -233,7 +233,10 @@ class Run:
         elif isinstance(command, c.AcceptChild):
             self.accepted[command.child_id] = command.accepted
         elif isinstance(command, c.StopActions | c.AcceptActions | c.ForgetResults):
+            before = None if isinstance(command, c.ForgetResults) else command.before
             for action in self.actions(command.task_id or ""):
+                if before is not None and action.attempt >= before:
+                    continue
                 if isinstance(command, c.StopActions) and not action.state.terminal:
                     self.all_actions[action.id] = replace(action, state=State.CANCELLED)
                 elif isinstance(command, c.AcceptActions) and (
