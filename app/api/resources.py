@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import action_executions, executions, maintenance, root, tasks, workbooks, workflows
+from . import (
+    action_executions,
+    actions,
+    code_sources,
+    cron_triggers,
+    environments,
+    event_triggers,
+    executions,
+    maintenance,
+    members,
+    root,
+    tasks,
+    workbooks,
+    workflows,
+)
 
 BLUEPRINTS = (
     root.blp,
     workflows.blp,
     workbooks.blp,
+    actions.blp,
     executions.blp,
     tasks.blp,
     action_executions.blp,
+    environments.blp,
+    cron_triggers.blp,
+    event_triggers.blp,
+    members.blp,
+    code_sources.blp,
     maintenance.blp,
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, delete, or_, select
@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.core import language
+from app.core.actions import fill_input
 from app.core.errors import InvalidDefinition
 from app.core.language.specs import ActionSpec, WorkbookSpec, WorkflowSpec
 from app.models import (
@@ -618,3 +619,19 @@ def _touch(session: Session, row: Any) -> None:
     """Note the time of a change, if there is one."""
     if session.is_modified(row):
         row.updated_at = utcnow()
+
+
+def check_input(
+    session: Session,
+    workflow: WorkflowDefinition,
+    input: Mapping[str, Any],
+    params: Mapping[str, Any],
+) -> None:
+    """Raise unless *workflow* could be started with *input* and *params*."""
+    stored = session.get_one(WorkflowSpecRow, workflow.spec_id)
+    spec = language.load_workflow(stored.data)
+    fill_input(workflow.name, spec.class_name, spec.input, input)
+    if spec.reverse and params.get("task_name") not in spec.tasks:
+        raise Refused(
+            f"Invalid task name [wf_spec={spec.name}, task_name={params.get('task_name')}]"
+        )
