@@ -134,6 +134,11 @@ class Process:
             raise ServerFailed(f"{self.name} was never started")
         return self._popen.pid
 
+    @property
+    def status(self) -> int | None:
+        """The status with which it ended, negative for a signal; None while it runs."""
+        return self._popen.poll() if self._popen is not None else None
+
     def start(self) -> None:
         """Start it and return when it answers."""
         if self.running:
