@@ -30,7 +30,11 @@ ACTION_STOP = "celeriac.action.stop"  #: (action execution ids), broadcast to ex
 SCHEDULER_RUN_DUE = "celeriac.scheduler.run_due"
 SCHEDULER_FIRE_CRON = "celeriac.scheduler.fire_cron"  #: (trigger id)
 SCHEDULER_SWEEP = "celeriac.scheduler.sweep"
-NOTIFIER_DELIVER = "celeriac.notifier.deliver"  #: (execution_id)
+SCHEDULER_FIRE_DUE = "celeriac.scheduler.fire_due"
+SCHEDULER_MIRROR_CRON = "celeriac.scheduler.mirror_cron"
+SCHEDULER_EXPIRE = "celeriac.scheduler.expire"
+NOTIFIER_DELIVER = "celeriac.notifier.deliver"  #: (execution_id, publisher_key, claimed_until)
+NOTIFIER_TICK = "celeriac.notifier.tick"
 
 #: Header of an engine event: seconds after its arrival before which it is not to be applied.
 #: Unlike Celery's ETA it does not depend on two hosts having the same time.

@@ -103,12 +103,21 @@ class Config:
 
     # --- time and events -------------------------------------------------------------------
     cron_triggers: bool = True
+    #: What happens to cron slots missed by more than a minute: ``once`` (one late start for all
+    #: of them) or ``skip``.
+    cron_catch_up: str = "once"
     #: YAML file with event definitions for event triggers.
     event_definitions_file: str = ""
     #: URL of the bus the event engine listens to; empty: off.
     event_bus_url: str = ""
     #: Publishers for every execution: JSON list of objects.
     notify: str = ""
+    #: Signs web hooks of publishers that have no ``secret`` of their own; empty: unsigned.
+    notify_secret: str = ""
+    #: How often a publisher is tried before an event becomes a dead letter.
+    notify_max_attempts: int = 500
+    #: Hours after which an event that no publisher took becomes a dead letter.
+    notify_max_hours: float = 24.0
     #: Days after which events of finished executions are deleted; 0: never.
     event_retention_days: float = 30.0
     #: Minutes after which finished executions are deleted; 0: never.
@@ -136,6 +145,7 @@ class Config:
                 )
         _choice("validation_mode", self.validation_mode, ("mandatory", "enabled", "disabled"))
         _choice("auth_mode", self.auth_mode, ("none", "token", "jwt"))
+        _choice("cron_catch_up", self.cron_catch_up, ("once", "skip"))
         _choice("log_format", self.log_format, ("console", "json"))
         object.__setattr__(self, "database_url", database_url(self.database_url))
         if not self.redis_url:

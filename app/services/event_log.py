@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from sqlalchemy import delete, exists, insert, select
@@ -24,6 +24,9 @@ from app.models import LogEvent, Notification, WorkflowExecution
 from app.services import outbox, signals
 
 log = logging.getLogger(__name__)
+
+#: ``next_attempt_at`` of a delivery that has not been tried: past by every clock.
+AT_ONCE = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,12 +186,15 @@ def append(session: Session, entries: Sequence[LogEntry]) -> None:
     deliveries = [row for entry in entries if entry.publishers for row in _deliveries(entry)]
     if deliveries:
         session.execute(insert(Notification.__table__), deliveries)  # type: ignore[arg-type]
-        executions = dict.fromkeys(row["workflow_execution_id"] for row in deliveries)
+        lanes = dict.fromkeys(
+            (row["workflow_execution_id"], row["publisher_key"]) for row in deliveries
+        )
         outbox.add(
             session,
             [
-                Message(task=NOTIFIER_DELIVER, queue=NOTIFY_QUEUE, args=[execution_id])
-                for execution_id in executions
+                # One for each lane, so that a publisher that hangs delays no other.
+                Message(task=NOTIFIER_DELIVER, queue=NOTIFY_QUEUE, args=[*lane, None])
+                for lane in lanes
             ],
         )
     signals.announce_after_commit(session, entries)
@@ -216,7 +222,7 @@ def _deliveries(entry: LogEntry) -> Iterable[dict[str, Any]]:
             "publisher_key": publisher_key(publisher),
             "state": "pending",
             "attempts": 0,
-            "next_attempt_at": entry.created_at,
+            "next_attempt_at": AT_ONCE,
             "created_at": entry.created_at,
         }
 
