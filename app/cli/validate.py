@@ -9,33 +9,28 @@ import click
 from rich.text import Text
 
 from app.core.errors import InvalidDefinition, Problem
-from app.core.language import lint, parse_actions, parse_workbook, parse_workflows
+from app.core.language import parse_actions, parse_workbook, parse_workflows
 
-from .documents import Document, Kind, kind_of, parse, read_text
+from .documents import Kind, kind_of, parse, read_text
 from .output import Output, json_option
 
-PARSERS = {
-    "workflows": parse_workflows,
-    "workbooks": parse_workbook,
-    "actions": parse_actions,
-}
+KINDS: tuple[Kind, ...] = ("workflows", "workbooks", "actions")
 
 
 def problems(text: str, *, kind: Kind, warnings: bool = False) -> list[Problem]:
-    """Everything wrong in *text*, in the order of its lines; warnings too if asked for."""
-    found: list[Problem] = []
+    """Everything wrong in *text*, in the order of its lines; else what is doubtful, if asked."""
+    found: Sequence[Problem]
     try:
-        PARSERS[kind](text)
-        if warnings:
-            found = list(lint(text))
+        if kind == "actions":
+            found = parse_actions(text).warnings
+        elif kind == "workbooks":
+            found = parse_workbook(text, lint=warnings).warnings
+        else:
+            found = parse_workflows(text, lint=warnings).warnings
     except InvalidDefinition as err:
-        found = [each for each in err.problems if warnings or each.severity == "error"]
-    return sorted(found, key=lambda each: (each.line or 0, each.column or 0))
-
-
-def document_problems(document: Document) -> list[Problem]:
-    """Everything that stops *document* from being stored."""
-    return problems(document.text, kind=document.kind)
+        found = err.problems
+    wanted = [each for each in found if warnings or each.severity == "error"]
+    return sorted(wanted, key=lambda each: (each.line or 0, each.column or 0))
 
 
 def report(path: str, text: str, found: Iterable[Problem]) -> Text:
@@ -47,7 +42,9 @@ def report(path: str, text: str, found: Iterable[Problem]) -> Text:
             [path, *(str(number) for number in (each.line, each.column) if number is not None)]
         )
         colour = "red" if each.severity == "error" else "yellow"
-        first, *rest = each.message.splitlines() or [""]
+        # The place stands in front, so the message need not end with it.
+        message = each.message.removesuffix(f" (line {each.line}, column {each.column})")
+        first, *rest = message.splitlines() or [""]
         result.append(place, style="bold").append(": ")
         result.append(each.severity, style=f"bold {colour}").append(f": {first}\n")
         for line in rest:
@@ -80,7 +77,7 @@ def _quote(line: str, number: int, column: int | None, colour: str) -> Text:
 @click.option("--lint", "warnings", is_flag=True, help="Tell also what is doubtful.")
 @click.option(
     "--kind",
-    type=click.Choice(list(PARSERS)),
+    type=click.Choice(KINDS),
     help="What the files hold; they tell it themselves as a rule.",
 )
 @json_option
