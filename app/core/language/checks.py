@@ -78,27 +78,35 @@ def _anything(findings: Findings, node: Node) -> None:
     """Accept whatever stands there."""
 
 
-def _is_mapping(findings: Findings, node: Node) -> bool:
-    """Whether *node* is a mapping with at least one entry; text keys only."""
+def _is_filled(findings: Findings, node: Node) -> bool:
+    """Whether *node* is a mapping with at least one entry."""
     if not isinstance(node.value, dict):
         findings.invalid(node, f"{quoted(node.value)} is not of type 'object'")
         return False
     if not node.value:
         findings.invalid(node, "{} should be non-empty")
         return False
-    return _text_keys(findings, node)
+    return True
 
 
-def _text_keys(findings: Findings, node: Node) -> bool:
-    wrong = [child for child in node.entries.values() if child.key_type is not None]
-    for child in wrong:
-        findings.invalid(
-            child,
-            f"the key {child.key} is not of type 'string' but {child.key_type}",
-            hint="put the key in quotes",
-            at_key=True,
-        )
+def _is_mapping(findings: Findings, node: Node) -> bool:
+    """Whether *node* is a mapping with at least one entry, and all its keys are texts."""
+    if not _is_filled(findings, node):
+        return False
+    wrong = [child for child in node.entries.values() if not _has_text_key(findings, child)]
     return not wrong
+
+
+def _has_text_key(findings: Findings, child: Node) -> bool:
+    if child.key_type is None:
+        return True
+    findings.invalid(
+        child,
+        f"the key {child.key} is not of type 'string' but {child.key_type}",
+        hint="put the key in quotes",
+        at_key=True,
+    )
+    return False
 
 
 def _mapping(findings: Findings, node: Node) -> None:
@@ -135,15 +143,14 @@ def _texts(findings: Findings, node: Node) -> bool:
     return not wrong and _unique(findings, node)
 
 
-def _unique(findings: Findings, node: Node) -> bool:
+def _unique(findings: Findings, node: Node, what: str = "has non-unique elements") -> bool:
     seen: set[str] = set()
     for item in node.items:
         value = item.value if isinstance(item.value, str) else _canonical(item.value)
         if value in seen:
             findings.invalid(
                 item,
-                f"{quoted(node.value)} has non-unique elements: "
-                f"{quoted(item.value)} stands there twice",
+                f"{quoted(node.value)} {what}: {quoted(item.value)} stands there twice",
             )
             return False
         seen.add(value)
@@ -418,10 +425,10 @@ def _transitions(findings: Findings, node: Node) -> list[Edge] | None:
     value = node.value
     if isinstance(value, list):
         if not value:
-            findings.invalid(node, "[] should be non-empty")
+            findings.invalid(node, f"[] {_NO_SCHEMA}: it must name at least one task")
             return None
         read = [_transition(findings, item) for item in node.items]
-        unique = _unique(findings, node)
+        unique = _unique(findings, node, _NO_SCHEMA)
         edges = [edge for edge in read if edge is not None]
         return edges if unique and len(edges) == len(read) else None
     edge = _transition(findings, node)
@@ -451,8 +458,6 @@ def _transition(findings: Findings, node: Node) -> Edge | None:
             f"{quoted(value)} {_NO_SCHEMA}: it must be a task's name, or a name with a guard",
         )
         return None
-    if not _text_keys(findings, node):
-        return None
     if len(value) != 1:
         findings.invalid(
             node,
@@ -461,6 +466,8 @@ def _transition(findings: Findings, node: Node) -> Edge | None:
         )
         return None
     guard = next(iter(node.entries.values()))
+    if not _has_text_key(findings, guard):
+        return None
     if not isinstance(guard.value, str) or not _SINGLE_EXPRESSION.search(guard.value):
         findings.invalid(
             guard,
@@ -527,11 +534,11 @@ def _scopes(findings: Findings, node: Node) -> None:
 def _attributes(findings: Findings, node: Node, table: Mapping[str, Checker]) -> None:
     """Check every entry of a mapping by the table's function for it."""
     for name, child in node.entries.items():
-        checker = table.get(name) if child.key_type is None else None
-        if checker is None:
-            findings.unknown(child, table)
-        else:
+        checker = table.get(name)
+        if checker is not None:
             checker(findings, child)
+        elif _has_text_key(findings, child):
+            findings.unknown(child, table)
 
 
 _ABOUT: Mapping[str, Checker] = {"description": _check_text, "tags": _tags}
@@ -583,8 +590,16 @@ _TASK: Mapping[str, Checker] = {
     "target": _doubtful_text,
 }
 
+
+def _workflow_description(findings: Findings, node: Node) -> None:
+    """Mistral looks at descriptions of tasks and actions, not at those of workflows."""
+    if not isinstance(node.value, str):
+        findings.warn(node, f"The description {quoted(node.value)} is not a text")
+
+
 _WORKFLOW: Mapping[str, Checker] = {
-    **_ABOUT,
+    "description": _workflow_description,
+    "tags": _tags,
     "name": _anything,
     "version": _anything,
     "type": _anything,
@@ -623,18 +638,13 @@ def document_list(findings: Findings, root: Node) -> dict[str, Node]:
         return {}
     version = root.entries.get("version")
     if version is None:
-        findings.invalid(
-            root, "'version' is a required property", hint="begin with version: '2.0'"
-        )
+        findings.invalid(root, "'version' is a required property", hint="begin with version: '2.0'")
     else:
         _version(findings, version)
-    _text_keys(findings, root)
     items = {name: node for name, node in root.entries.items() if name != "version"}
-    sound = {name: node for name, node in items.items() if node.key_type is None}
+    sound = {name: node for name, node in items.items() if _has_text_key(findings, node)}
     if not items and version is not None:
-        findings.error(
-            root, f"At least one item must be in the list [data={quoted(root.value)}]."
-        )
+        findings.error(root, f"At least one item must be in the list [data={quoted(root.value)}].")
     return sound
 
 
@@ -645,9 +655,7 @@ def workbook(findings: Findings, root: Node) -> tuple[dict[str, Node], dict[str,
         return {}, {}
     version = root.entries.get("version")
     if version is None:
-        findings.invalid(
-            root, "'version' is a required property", hint="begin with version: '2.0'"
-        )
+        findings.invalid(root, "'version' is a required property", hint="begin with version: '2.0'")
     elif not _is_two(version.value):
         findings.error(
             version,
@@ -686,10 +694,12 @@ def _is_two(version: Any) -> bool:
 
 
 def _members(findings: Findings, node: Node) -> dict[str, Node]:
-    if not _is_mapping(findings, node):
+    if not _is_filled(findings, node):
         return {}
     result: dict[str, Node] = {}
     for name, child in node.entries.items():
+        if not _has_text_key(findings, child):
+            continue
         if name == "version":
             if not _is_two(child.value):
                 findings.invalid(child, f"{quoted(child.value)} is not one of ['2.0', 2.0]")
@@ -707,12 +717,10 @@ def _members(findings: Findings, node: Node) -> dict[str, Node]:
 
 def action(findings: Findings, node: Node) -> None:
     """Check an ad-hoc action."""
-    if not _is_mapping(findings, node):
+    if not _is_filled(findings, node):
         return
     if "base" not in node.entries:
-        findings.invalid(
-            node, "'base' is a required property", hint="base names the action to run"
-        )
+        findings.invalid(node, "'base' is a required property", hint="base names the action to run")
     _attributes(findings, node, _ACTION)
     findings.tell_grammar()
 
@@ -729,7 +737,7 @@ def workflow(
             kind="DSLParsingException",
         )
         return None
-    if not _is_mapping(findings, node):
+    if not _is_filled(findings, node):
         return None
     kind = node.value.get("type", "direct")
     known = kind in ("direct", "reverse") if isinstance(kind, str) else False
@@ -745,7 +753,7 @@ def workflow(
         checker = _WORKFLOW.get(key)
         if checker is not None:
             checker(findings, child)
-        elif key not in ("tasks", "task-defaults"):
+        elif key not in ("tasks", "task-defaults") and _has_text_key(findings, child):
             findings.warn(
                 child,
                 f"A workflow has no attribute '{key}': it is ignored",
@@ -755,7 +763,7 @@ def workflow(
     tasks = node.entries.get("tasks")
     if tasks is None:
         findings.invalid(node, "'tasks' is a required property", at_key=True)
-    shaped = tasks is not None and _is_mapping(findings, tasks)
+    shaped = tasks is not None and _is_filled(findings, tasks)
     findings.tell_grammar()
     defaults = node.entries.get("task-defaults")
     if defaults is not None:
@@ -763,14 +771,15 @@ def workflow(
     if tasks is None or not shaped:
         return None
     for task_name, child in tasks.entries.items():
-        _task(findings, task_name, child, result)
+        if _has_text_key(findings, child):
+            _task(findings, task_name, child, result)
+        else:
+            result.complete = False
     return result
 
 
-def _task_defaults(
-    findings: Findings, node: Node, workflow: CheckedWorkflow
-) -> CheckedTask | None:
-    if not _is_mapping(findings, node):
+def _task_defaults(findings: Findings, node: Node, workflow: CheckedWorkflow) -> CheckedTask | None:
+    if not _is_filled(findings, node):
         workflow.complete = False
         return None
     task = CheckedTask("task-defaults", node)
@@ -781,6 +790,8 @@ def _task_defaults(
 
 def _task(findings: Findings, name: str, node: Node, workflow: CheckedWorkflow) -> None:
     task = CheckedTask(name, node)
+    if not name:
+        findings.invalid(node, "'' should be non-empty: a task needs a name", at_key=True)
     if name == "version":
         findings.invalid(
             node,
@@ -788,7 +799,7 @@ def _task(findings: Findings, name: str, node: Node, workflow: CheckedWorkflow) 
             hint="rename the task",
             at_key=True,
         )
-    if not _is_mapping(findings, node):
+    if not _is_filled(findings, node):
         workflow.complete = False
         workflow.tasks[name] = task
         return
@@ -873,15 +884,15 @@ class _TaskTable:
     def _join(task: CheckedTask, workflow: CheckedWorkflow) -> Checker:
         def join(findings: Findings, node: Node) -> None:
             value = node.value
-            if value in ("all", "one") or (
-                is_number(value) and value >= 0 and value == int(value)
-            ):
+            if value in ("all", "one") or (is_number(value) and value >= 0 and value == int(value)):
                 task.join = value
             else:
                 workflow.complete = False
+                negative = is_number(value) and value == int(value)
+                what = "is less than the minimum of 0" if negative else _NO_SCHEMA
                 findings.invalid(
                     node,
-                    f"{quoted(value)} {_NO_SCHEMA}: 'join' must be all, one, or an integer",
+                    f"{quoted(value)} {what}: 'join' must be all, one, or an integer, 0 or more",
                 )
 
         return join

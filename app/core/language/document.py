@@ -28,7 +28,6 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INDICATORS = "&*@"
 
 _NOT_PRINTABLE: re.Pattern[str] = Reader.NON_PRINTABLE
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
 _BOOLEANS = {"yes": True, "no": False, "true": True, "false": False, "on": True, "off": False}
 _SAFE_TAGS = frozenset({"str", "int", "float", "bool", "null", "timestamp", "map", "seq"})
@@ -99,9 +98,7 @@ class Node:
                 pending.extend(reversed(node.children))
 
 
-def read(
-    text: str | bytes, *, limits: Limits = DEFAULT
-) -> tuple[Node, list[Problem]]:
+def read(text: str | bytes, *, limits: Limits = DEFAULT) -> tuple[Node, list[Problem]]:
     """Return the root of the document in *text* and what is doubtful in its YAML.
 
     An empty document is an empty mapping. Raises ``InvalidDefinition``.
@@ -227,6 +224,7 @@ class _Open:
         self.node = node
         self.flow = flow
         self.wants_key = isinstance(node.value, dict)
+        #: The key whose value is awaited.
         self.key: _Key | None = None
         self.merged: list[Node] = []
 
@@ -300,6 +298,17 @@ class _Events:
                 f"it has more than {self._limits.nodes} values", mark.line + 1, mark.column + 1
             )
 
+    def _path(self, *last: str) -> str:
+        """The way to what is being read; nodes know theirs only when all is read."""
+        steps: list[str] = []
+        for place in self._open:
+            if isinstance(place.node.value, list):
+                steps.append(f"[{len(place.node.value)}]")
+            elif place.key is not None:
+                steps.append(f".{place.key.text}")
+        steps.extend(f".{name}" for name in last)
+        return "".join(steps).removeprefix(".")
+
     def _begin(self, event: Any, value: Any) -> Node:
         mark = event.start_mark
         self._counted(mark)
@@ -362,7 +371,7 @@ class _Events:
                 Problem(
                     message=f"The key '{key.text}' stands here twice; the first, in line "
                     f"{earlier.key_line}, is ignored (line {key.line}, column {key.column})",
-                    path=node.path,
+                    path=self._path(key.text),
                     line=key.line,
                     column=key.column,
                     severity="warning",
@@ -379,6 +388,12 @@ class _Events:
         value = node.value
         merge = value == "<<" and not node.quoted
         if isinstance(value, str):
+            if "\0" in value:
+                self.problems.append(
+                    _parsing_problem(
+                        "a name cannot hold a NUL character", line, column, self._path()
+                    )
+                )
             top.key = _Key(value, None, line, column, merge)
         else:
             top.key = _Key(json.dumps(value), _type_name(value), line, column, False)
@@ -397,7 +412,7 @@ class _Events:
                 "while constructing a mapping, found unhashable key",
                 mark.line + 1,
                 mark.column + 1,
-                parent.node.path,
+                self._path(),
                 hint,
             )
         )
@@ -417,7 +432,7 @@ class _Events:
                             f"but found {candidate.value!r}",
                             candidate.line,
                             candidate.column,
-                            node.path,
+                            self._path(),
                             "aliases (*name) are not available in definitions",
                         )
                     )
@@ -444,13 +459,12 @@ class _Events:
             if tag is None:
                 return Node(text, line, column)
         elif tag in (None, "!"):
-            self._storable(text, line, column)
             return Node(text, line, column, quoted=True)
         try:
             value = self._construct(tag, text, event.start_mark)
         except (ValueError, OverflowError, TypeError) as err:
             self.problems.append(
-                _parsing_problem(f"{text[:80]!r} cannot be read: {err}", line, column)
+                _parsing_problem(f"{text[:80]!r} cannot be read: {err}", line, column, self._path())
             )
             value = None
         return Node(value, line, column)
@@ -477,16 +491,6 @@ class _Events:
             raise ValueError("JSON cannot hold it, so no execution could store it")
         return number
 
-    def _storable(self, text: str, line: int, column: int) -> None:
-        if _UNSTORABLE.search(text):
-            self.problems.append(
-                _parsing_problem(
-                    "the text holds a character that cannot be stored (NUL or half of a pair)",
-                    line,
-                    column,
-                )
-            )
-
     def _bad_tag(self, tag: str, mark: Any) -> None:
         shown = "!!" + tag.removeprefix(_TAG) if tag.startswith(_TAG) else tag
         self.problems.append(
@@ -494,14 +498,13 @@ class _Events:
                 f"could not determine a constructor for the tag '{shown[:80]}'",
                 mark.line + 1,
                 mark.column + 1,
-                hint="only the plain types of YAML are allowed",
+                self._path(),
+                "only the plain types of YAML are allowed",
             )
         )
 
 
-_RESOLVERS: dict[str, list[tuple[str, re.Pattern[str]]]] = (
-    yaml.SafeLoader.yaml_implicit_resolvers
-)
+_RESOLVERS: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
 
 
 def _implicit_tag(text: str) -> str | None:

@@ -152,7 +152,7 @@ def _grammar_problem(node: Node, text: str, severity: str) -> Problem | None:
         if err.language == "yaql" and "==" in text:
             hint = "YAQL compares with a single ="
         return _problem(
-            node, f"{err.message} In {quoted(text)}", severity, err.mistral_name, hint, False
+            node, f"{err.message} [text={quoted(text)}]", severity, err.mistral_name, hint, False
         )
     return None
 
@@ -166,7 +166,20 @@ def quoted(value: Any) -> str:
 def _instead_of(name: str, known: Iterable[str]) -> str | None:
     if "%>" in name or "}}" in name:
         return "in {...} a comma ends a value: put the expression in quotes"
+    if name in _ELSEWHERE:
+        return _ELSEWHERE[name]
     return closest(name, known)
+
+
+_OF_DIRECT = "it belongs to direct workflows; a reverse one orders its tasks by 'requires'"
+_ELSEWHERE = {
+    "requires": "it belongs to reverse workflows: type: reverse",
+    "join": _OF_DIRECT,
+    "on-success": _OF_DIRECT,
+    "on-error": _OF_DIRECT,
+    "on-complete": _OF_DIRECT,
+    "on-skip": _OF_DIRECT,
+}
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

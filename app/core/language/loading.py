@@ -39,6 +39,7 @@ def load_workflow(raw: Mapping[str, Any]) -> WorkflowSpec:
     default_policies = _policies(defaults, Policies())
     default_clauses = {name: _clause(defaults.get(name)) for name in _CLAUSES}
     reverse = raw.get("type") == "reverse"
+    description = raw.get("description")
     tasks = {
         name: _task(name, position, task, defaults, default_policies, default_clauses, reverse)
         for position, (name, task) in enumerate(raw["tasks"].items())
@@ -47,7 +48,7 @@ def load_workflow(raw: Mapping[str, Any]) -> WorkflowSpec:
         name=raw["name"],
         type="reverse" if reverse else "direct",
         raw=raw,
-        description=raw.get("description"),
+        description=description if isinstance(description, str) else None,
         tags=tuple(raw.get("tags", ())),
         input=_input(raw.get("input", ())),
         output=raw.get("output"),
@@ -276,9 +277,7 @@ def _join(value: Any) -> Literal["all"] | int | None:
     return int(value or 0) or None
 
 
-def _requires(
-    name: str, raw: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> tuple[str, ...]:
+def _requires(name: str, raw: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[str, ...]:
     names = dict.fromkeys((*_names(raw.get("requires")), *_names(defaults.get("requires"))))
     names.pop(name, None)
     return tuple(names)

@@ -5,15 +5,14 @@ The only way in for what users write. Everything that is wrong is told at once, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from ..errors import InvalidDefinition, Problem
-from . import checks, connections, lint
-from .checks import CheckedWorkflow
+from . import checks, connections, undefined
 from .document import Node, read
 from .findings import Findings
 from .limits import DEFAULT, Limits
@@ -34,6 +33,12 @@ class WorkflowList:
     #: The text it was read from.
     text: str = field(repr=False)
 
+    def __iter__(self) -> Iterator[WorkflowSpec]:
+        return iter(self.workflows)
+
+    def __len__(self) -> int:
+        return len(self.workflows)
+
     def definition_of(self, name: str) -> str:
         """Return the text to store for one workflow.
 
@@ -53,6 +58,12 @@ class ActionList:
     warnings: tuple[Problem, ...]
     document: Mapping[str, Any]
     text: str = field(repr=False)
+
+    def __iter__(self) -> Iterator[ActionSpec]:
+        return iter(self.actions)
+
+    def __len__(self) -> int:
+        return len(self.actions)
 
     def definition_of(self, name: str) -> str:
         """Return the text to store for one action: that of the whole document."""
@@ -124,18 +135,14 @@ def parse_actions(text: str | bytes, *, limits: Limits = DEFAULT) -> ActionList:
         _warn_of_spaces(findings, name, node)
     _raise_errors(findings)
     return ActionList(
-        actions=tuple(
-            load_action(stored_action(name, node.value)) for name, node in items.items()
-        ),
+        actions=tuple(load_action(stored_action(name, node.value)) for name, node in items.items()),
         warnings=tuple(findings.warnings),
         document=root.value,
         text=_text(text),
     )
 
 
-def parse_workbook(
-    text: str | bytes, *, limits: Limits = DEFAULT, lint: bool = False
-) -> Workbook:
+def parse_workbook(text: str | bytes, *, limits: Limits = DEFAULT, lint: bool = False) -> Workbook:
     """Return the workbook that *text* defines. Raises ``InvalidDefinition``."""
     root, warnings = read(text, limits=limits)
     findings = Findings(warnings)
@@ -172,6 +179,19 @@ def parse_workbook(
     )
 
 
+def lint(text: str | bytes, *, limits: Limits = DEFAULT) -> tuple[Problem, ...]:
+    """Return all that is doubtful in a document of any kind. Raises ``InvalidDefinition``."""
+    root, _ = read(text, limits=limits)
+    written = root.entries
+    name = written.get("name")
+    if name is not None and not isinstance(name.value, dict):
+        return parse_workbook(text, limits=limits, lint=True).warnings
+    items = [node.value for key, node in written.items() if key != "version"]
+    if items and all(isinstance(item, dict) and "base" in item for item in items):
+        return parse_actions(text, limits=limits).warnings
+    return parse_workflows(text, limits=limits, lint=True).warnings
+
+
 def check_names(names: Iterable[str]) -> None:
     """Raise ``InvalidDefinition`` if one of *names* cannot be stored.
 
@@ -202,12 +222,8 @@ def _workflow(
     spec = load_workflow(stored_workflow(name, node.value))
     connections.look_for_doubts(findings, checked, spec)
     if lint:
-        _lint(findings, checked, spec)
+        undefined.look(findings, checked, spec)
     return spec
-
-
-def _lint(findings: Findings, checked: CheckedWorkflow, spec: WorkflowSpec) -> None:
-    lint.undefined_variables(findings, checked, spec)
 
 
 def _warn_of_spaces(findings: Findings, name: str, node: Node) -> None:
@@ -223,10 +239,14 @@ def _raise_errors(findings: Findings) -> None:
 def _on_its_own(node: Node) -> bool:
     """Whether whole lines of the text are about this member and nothing else."""
     parent = node.parent
-    return parent is not None and all(
-        other is node or not node.key_line <= other.key_line <= node.last_line
-        for other in parent.entries.values()
-    ) and parent.key_line != node.key_line
+    return (
+        parent is not None
+        and all(
+            other is node or not node.key_line <= other.key_line <= node.last_line
+            for other in parent.entries.values()
+        )
+        and parent.key_line != node.key_line
+    )
 
 
 def _text(text: str | bytes) -> str:

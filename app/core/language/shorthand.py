@@ -15,9 +15,7 @@ from typing import Any, NoReturn
 EXPRESSION = r"<%.*?%>|\{\{.*?\}\}"
 
 _COMMAND = re.compile(rf"[\w.]+[^=(\s\"]*|{EXPRESSION}|\{{%.*?%\}}")
-_PARAMETER = re.compile(
-    rf"""([-_\w]+)=("[^"]*"|'[^']*'|{EXPRESSION}|\[.*\]|true|false|null|\d+)"""
-)
+_PARAMETER = re.compile(rf"""([-_\w]+)=("[^"]*"|'[^']*'|{EXPRESSION}|\[.*\]|true|false|null|\d+)""")
 _PUNCTUATION = re.compile(r"[\s,()]+")
 _CALL = re.compile(r"\w+\(\w+=(.*)\)$")
 
@@ -73,9 +71,7 @@ def _split(text: str) -> Line:
     elif start == 0 and name not in parameters:
         rest[0] = rest[0].removeprefix(name)
     words = (piece for part in rest for piece in _PUNCTUATION.split(part))
-    return Line(
-        command=name, parameters=parameters, dropped=tuple(word for word in words if word)
-    )
+    return Line(command=name, parameters=parameters, dropped=tuple(word for word in words if word))
 
 
 def json_list(text: str) -> list[Any]:

@@ -215,9 +215,7 @@ class WorkflowSpec:
     def start_tasks(self) -> tuple[str, ...]:
         """Tasks of a direct workflow without inbound transitions."""
         return tuple(
-            name
-            for name in self.tasks
-            if not self.inbound[name] and name not in self.commanded
+            name for name in self.tasks if not self.inbound[name] and name not in self.commanded
         )
 
     @cached_property

@@ -1,8 +1,8 @@
-"""Doubts that are only looked for on demand."""
+"""Variables that are read although nothing defines them; looked for on demand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from ..expressions import GrammarError, is_expression, references
 from .checks import CheckedWorkflow
@@ -14,9 +14,7 @@ from .specs import WorkflowSpec
 _ALWAYS = frozenset({"openstack", "__env", "__execution", "__task_execution", "__versions"})
 
 
-def undefined_variables(
-    findings: Findings, workflow: CheckedWorkflow, spec: WorkflowSpec
-) -> None:
+def look(findings: Findings, workflow: CheckedWorkflow, spec: WorkflowSpec) -> None:
     """Warn of variables that are read but neither declared, published nor computed anywhere.
 
     What an environment holds cannot be known here, but it is read through ``env()``. Where a
@@ -43,11 +41,7 @@ def undefined_variables(
             elif attribute == "target":
                 seen = known.union(target_sees)
             if attribute not in ("name", "version", "type", "description", "tags"):
-                _look(findings, _with_keys(node), seen)
-
-
-def _with_keys(node: Node) -> Iterator[Node]:
-    return node.texts()
+                _look(findings, node.texts(), seen)
 
 
 def _look(findings: Findings, texts: Iterable[Node], known: set[str]) -> None:
