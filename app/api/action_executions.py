@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from flask.views import MethodView
-from sqlalchemy import select
 
 from app.models import ActionExecution as ActionExecutionRow
-from app.models import TaskExecution
 from app.services import action_executions, listing, maintenance
 from app.services.errors import Refused
 from app.services.listing import Filter, Listing
@@ -23,10 +21,18 @@ from .lists import (
     FilterUuid,
     ListView,
     PageQuery,
+    Unfiltered,
     collection,
 )
 
 blp = Blueprint("action_executions", __name__, url_prefix="/v2", description="Runs of actions")
+
+
+class Namespace(Text):
+    """A namespace; the default one when there is none."""
+
+    def show(self, value: str | None) -> str:
+        return value or ""
 
 
 class ActionExecution(Schema):
@@ -34,7 +40,7 @@ class ActionExecution(Schema):
 
     id = Text("Null when the run was not stored.")
     workflow_name = Text()
-    workflow_namespace = Text()
+    workflow_namespace = Namespace()
     task_name = Text("Never shown.")
     task_execution_id = Text("Null when the action was run alone.")
     state = Text("RUNNING, PAUSED, SUCCESS, ERROR or CANCELLED.")
@@ -90,14 +96,14 @@ class ListQuery(PageQuery):
     name = FilterText()
     tags = FilterTags()
     workflow_name = FilterText()
-    task_name = FilterText("The name of the task; only equality is known.")
+    task_name = Unfiltered()
     task_execution_id = FilterUuid()
     state = FilterText()
     state_info = FilterText()
     accepted = FilterFlag()
     input = FilterJson()
     output = FilterJson()
-    params = FilterText("Not supported.")
+    params = Unfiltered()
     description = FilterText()
     created_at = FilterText()
     updated_at = FilterText()
@@ -125,16 +131,8 @@ _A: Any = ActionExecutionRow.__table__.c
 
 def listed(call: Call, parent: Filter | None = None) -> dict[str, Any]:
     """A page of action executions: of all, or below *parent*."""
-    conditions = []
-    wanted = call.query.get("task_name")
-    if wanted is not None:
-        if wanted.operator != "eq":
-            raise Refused("Only equality is known for 'task_name'.")
-        tasks = select(TaskExecution.id).where(TaskExecution.name == wanted.value)
-        conditions.append(_A.task_execution_id.in_(tasks))
-        # It is no column, and the link of the next page shows it all the same.
     extra = ("output",) if call.query.get("include_output") else ()
-    return LIST.respond(call, *conditions, parent=parent, extra=extra, handled=("task_name",))
+    return LIST.respond(call, parent=parent, extra=extra)
 
 
 def one(call: Call, id: str) -> dict[str, Any]:

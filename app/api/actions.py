@@ -21,7 +21,7 @@ from app.services.listing import Filter, Listing, order
 
 from .blueprint import Blueprint, Call, Schema
 from .fields import Choice, Flag, Stamp, Text, Texts
-from .lists import FilterFlag, FilterTags, FilterText, ListView, PageQuery
+from .lists import FilterText, ListView, PageQuery, Unfiltered
 from .workflows import NamespaceQuery, Validity, WriteQuery, place, validity, written
 
 blp = Blueprint("actions", __name__, url_prefix="/v2", description="What tasks do")
@@ -62,11 +62,11 @@ class ListQuery(PageQuery):
 
     marker = Text("The name or id of the last item of the page before.")
     name = FilterText()
-    is_system = FilterFlag()
-    input = FilterText()
-    description = FilterText()
-    tags = FilterTags()
-    definition = FilterText()
+    is_system = Unfiltered()
+    input = Unfiltered()
+    description = Unfiltered()
+    tags = Unfiltered()
+    definition = Unfiltered()
     scope = FilterText()
     namespace = FilterText("Without it: actions of the default namespace.")
     created_at = FilterText()

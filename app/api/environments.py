@@ -100,7 +100,7 @@ class Environments(MethodView):
         keys = [
             key
             for key in Environment.attributes()
-            if key != "updated_at" and (key != "description" or "description" in call.body)
+            if key != "updated_at" and (key not in ("description", "variables") or key in call.body)
         ]
         return Environment.show(row, keys)
 

@@ -13,7 +13,7 @@ from app.services.listing import Listing
 
 from .blueprint import Blueprint, Call, Schema
 from .fields import Attribute, Choice, DateTime, Flag, JsonString, Text, Uuid, as_uuid
-from .lists import FilterJson, FilterText, FilterUuid, ListView, PageQuery, collection
+from .lists import FilterText, ListView, PageQuery, Unfiltered, collection
 
 blp = Blueprint(
     "event_triggers", __name__, url_prefix="/v2", description="Workflows started by messages"
@@ -55,18 +55,18 @@ class WrittenEventTrigger(Schema):
 
 
 class ListQuery(PageQuery):
-    """Which triggers, and what of them."""
+    """What of the triggers. Mistral fails on every filter, so none is accepted here."""
 
-    name = FilterText()
-    workflow_id = FilterUuid()
-    workflow_input = FilterJson()
-    workflow_params = FilterJson()
-    exchange = FilterText()
-    topic = FilterText()
-    event = FilterText()
-    scope = FilterText()
-    created_at = FilterText()
-    updated_at = FilterText()
+    name = Unfiltered()
+    workflow_id = Unfiltered()
+    workflow_input = Unfiltered()
+    workflow_params = Unfiltered()
+    exchange = Unfiltered()
+    topic = Unfiltered()
+    event = Unfiltered()
+    scope = Unfiltered()
+    created_at = Unfiltered()
+    updated_at = Unfiltered()
     project_id = FilterText()
     all_projects = Flag("Those of all projects; for administrators.")
 

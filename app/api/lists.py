@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 from urllib.parse import quote
@@ -66,6 +66,13 @@ class FilterJson(JsonString):
         return Filter(name=name, value=super().read_text(name, text))
 
 
+class Unfiltered(Text):
+    """A filter that is known by name and refused: Mistral fails on it."""
+
+    def read_text(self, name: str, text: str) -> Any:
+        raise Refused(f"This list cannot be filtered by '{name}'.")
+
+
 class PageQuery(Schema):
     """What every list understands."""
 
@@ -99,12 +106,10 @@ class ListView:
         *conditions: ColumnElement[bool],
         parent: Filter | None = None,
         extra: Sequence[str] = (),
-        handled: Sequence[str] = (),
     ) -> dict[str, Any]:
         """The body: a page of the list and, when the page is full, where the next one is.
 
-        *parent* is a filter that the path implied; *extra* are attributes to show besides;
-        *handled* are filters that *conditions* stand for.
+        *parent* is a filter that the path implied; *extra* are attributes to show besides.
         """
         page, fields = self.page(call, parent)
         keys = self._keys(fields, extra)
@@ -117,8 +122,7 @@ class ListView:
                 columns.append(null().label(key))
             else:
                 columns.append(column.label(key))
-        asked = replace(page, filters=[f for f in page.filters if f.name not in handled])
-        rows = listing.fetch(call.session, call.actor, self.source, asked, columns, *conditions)
+        rows = listing.fetch(call.session, call.actor, self.source, page, columns, *conditions)
         showers = [attributes[key].show for key in keys]
         items = [
             {key: show(value) for key, show, value in zip(keys, showers, row, strict=True)}
@@ -224,6 +228,7 @@ __all__ = [
     "FilterUuid",
     "ListView",
     "PageQuery",
+    "Unfiltered",
     "check_fields",
     "collection",
 ]

@@ -24,6 +24,7 @@ from .lists import (
     FilterUuid,
     ListView,
     PageQuery,
+    Unfiltered,
     collection,
 )
 
@@ -101,13 +102,13 @@ class ListQuery(PageQuery):
     tags = FilterTags()
     state = FilterText()
     state_info = FilterText()
-    result = FilterText("Not supported.")
+    result = Unfiltered()
     published = FilterJson()
     processed = FilterFlag()
     created_at = FilterText()
     updated_at = FilterText()
-    reset = FilterText("Not supported.")
-    env = FilterText("Not supported.")
+    reset = Unfiltered()
+    env = Unfiltered()
 
 
 _NEVER = frozenset({"result", "reset", "env"})

@@ -14,7 +14,7 @@ from app.services.listing import Listing
 
 from .blueprint import Blueprint, Call, Schema
 from .fields import Attribute, Choice, DateTime, Flag, JsonString, Text, Texts
-from .lists import FilterTags, FilterText, ListView, PageQuery, collection
+from .lists import FilterTags, FilterText, ListView, PageQuery, Unfiltered, collection
 
 blp = Blueprint("workflows", __name__, url_prefix="/v2", description="Definitions of workflows")
 
@@ -89,7 +89,7 @@ class ListQuery(PageQuery):
 
     name = FilterText()
     namespace = FilterText()
-    input = FilterText()
+    input = Unfiltered()
     definition = FilterText()
     tags = FilterTags()
     scope = FilterText()

@@ -17,18 +17,16 @@ from .errors import Duplicate, NotFound, Refused
 
 
 def create(session: Session, actor: Actor, values: Mapping[str, Any]) -> Environment:
-    """Store an environment: ``name``, ``variables``, and perhaps ``description`` and ``scope``."""
+    """Store an environment; only the name is needed."""
     if not values.get("name"):
         raise Refused("Name of the environment is not provided.")
-    if values.get("variables") is None:
-        raise Refused("Variables of the environment are not provided.")
     scope = values.get("scope") or "private"
     require_scope(actor, "environments", scope)
     row = Environment(
         id=str(uuid.uuid4()),
         name=values["name"],
         description=values.get("description"),
-        variables=values["variables"],
+        variables=values.get("variables"),
         scope=scope,
         project_id=actor.project_id,
         created_at=utcnow(),

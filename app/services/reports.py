@@ -255,7 +255,7 @@ class _Tree:
     def _task(self, task: Row[Any], depth: int) -> dict[str, Any]:
         shown: dict[str, Any] = {
             "action_executions": [
-                {"accepted": action.accepted, "last_heartbeat": action.last_heartbeat}
+                {"accepted": action.accepted, "last_heartbeat": _sign_of_life(action)}
                 | _shown(action)
                 for action in self.actions.get(task.id, ())
             ],
@@ -267,6 +267,11 @@ class _Tree:
         if retried:
             shown["retry_count"] = retried.get("retry_no", 0)
         return shown | _shown(task)
+
+
+def _sign_of_life(action: Row[Any]) -> Any:
+    """When an action was last heard of: its life is watched elsewhere than in its row."""
+    return action.last_heartbeat or action.updated_at or action.created_at
 
 
 def _shown(row: Row[Any]) -> dict[str, Any]:
