@@ -114,13 +114,15 @@ def main() -> int:
         # Two runs before the clock counts: the first of anything is slower.
         raw.group(sizes.fan)
         raw.chain(sizes.chain)
-        deployments: list[tuple[str, Sequence[Row], dict[str, Any]]] = [
+        deployments: list[tuple[str, str, Sequence[Row], dict[str, Any]]] = [
             (
+                "one",
                 "PostgreSQL, one engine",
                 table.FIRST,
                 {"database_url": database.new_database("bench_one")},
             ),
             (
+                "sqlite",
                 "SQLite",
                 table.EMBEDDED,
                 {
@@ -130,13 +132,16 @@ def main() -> int:
                 },
             ),
             (
+                "two",
                 "PostgreSQL, two engines",
                 table.TWO_ENGINES,
                 {"database_url": database.new_database("bench_two"), "engines": 2},
             ),
         ]
         first: dict[str, Outcome] = {}
-        for number, (name, rows, options) in enumerate(deployments):
+        for number, (short, name, rows, options) in enumerate(deployments):
+            if arguments.on and short not in arguments.on.split(","):
+                continue
             chosen = [row for row in rows if _wanted(row, arguments.only)]
             if not chosen:
                 continue
@@ -180,6 +185,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=5, help="medians of so many (5)")
     parser.add_argument("--quick", action="store_true", help="everything small: does it run?")
     parser.add_argument("--only", help="rows whose key holds one of these words, comma separated")
+    parser.add_argument("--on", help="deployments, comma separated: one, sqlite, two (all)")
     parser.add_argument("--soak", type=int, default=Sizes.soak, help="executions of the memory row")
     parser.add_argument(
         "--json", type=Path, default=Path("bench-results.json"), help="where the figures go"
@@ -289,6 +295,8 @@ def _print(
     realtime: bool,
 ) -> None:
     console.print("  ".join(f"{name} {value}" for name, value in machine.items()))
+    if sizes == table.QUICK:
+        console.print("A quick run: it shows that everything works; its figures mean nothing.")
     console.print(
         f"Medians of {repeat}. PostgreSQL with fsync; one web process, one engine, one executor "
         "of two processes; raw Celery with two processes on the same broker, in turns with the "
