@@ -1,8 +1,8 @@
 """When a cron pattern matches next: pure arithmetic on patterns, zones and times given.
 
 A pattern has five fields, or six with seconds last, or is an alias such as ``@hourly``. It is
-read in a time zone. What happens where a zone's clock jumps is decided as cron has done it for
-decades:
+read in a time zone, which may stand before it: ``CRON_TZ=Europe/Berlin 0 9 * * *``. What happens
+where a zone's clock jumps is decided as cron has done it for decades:
 
 - A pattern whose hours are ``*`` or ``*/n`` means "every so often": it follows the time that
   really passes. An hour that the clock shows twice counts twice, one that it leaves out not at
@@ -26,6 +26,7 @@ NO_PATTERN = "0 0 30 2 0"
 
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
+_ZONE = re.compile(r"\s*(?:CRON_TZ|TZ)=(\S*)\s+")
 #: croniter draws a random value for these, so two servers would not agree.
 _RANDOM = re.compile(r"^r([(/,]|$)", re.IGNORECASE)
 
@@ -55,22 +56,34 @@ def find_zone(name: str) -> ZoneInfo:
         raise UnknownZone(name) from None
 
 
+def split(pattern: str) -> tuple[str | None, str]:
+    """The name of the zone that *pattern* begins with, if any, and its fields."""
+    found = _ZONE.match(pattern)
+    return (found[1], pattern[found.end() :]) if found else (None, pattern)
+
+
 def check_pattern(pattern: str) -> None:
-    """Raise InvalidPattern unless *pattern* can be read."""
-    _read(pattern, datetime(2000, 1, 1))  # noqa: DTZ001 - any wall-clock time will do
+    """Raise InvalidPattern unless *pattern* can be read, UnknownZone if it names no zone."""
+    name, fields = split(pattern)
+    if name is not None:
+        find_zone(name)
+    _read(fields, datetime(2000, 1, 1))  # noqa: DTZ001 - any wall-clock time will do
 
 
 def next_time(pattern: str, *, after: datetime, zone: str = "UTC") -> datetime:
-    """The first time later than *after* at which *pattern* matches in *zone*, in UTC.
+    """The first time later than *after* at which *pattern* matches, in UTC.
+
+    *zone* is for patterns that name none.
 
     Raises InvalidPattern also when the pattern can be read but never matches.
     """
-    place = find_zone(zone)
+    own_zone, fields = split(pattern)
+    place = find_zone(own_zone if own_zone is not None else zone)
     after = after.astimezone(UTC).replace(microsecond=0)
     try:
-        if _follows_elapsed_time(pattern):
-            return _next_elapsed(pattern, place, after)
-        return _next_of_day(pattern, place, after)
+        if _follows_elapsed_time(fields):
+            return _next_elapsed(fields, place, after)
+        return _next_of_day(fields, place, after)
     except (CroniterBadDateError, OverflowError):
         raise InvalidPattern(pattern) from None
 
@@ -154,4 +167,5 @@ __all__ = [
     "find_zone",
     "next_slot",
     "next_time",
+    "split",
 ]

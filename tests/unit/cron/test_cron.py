@@ -71,6 +71,15 @@ def test_a_time_of_day_follows_the_zone_through_the_year():
     assert times("0 9 * * *", after="2026-07-10 12:00", count=1, zone=zone) == ["07-11 07:00"]
 
 
+def test_a_pattern_may_name_its_zone():
+    assert times("CRON_TZ=Europe/Berlin 0 9 * * *", after="2026-07-10 12:00", count=1) == [
+        "07-11 07:00"
+    ]
+    assert cron.split("TZ=Asia/Kathmandu */5 * * * *") == ("Asia/Kathmandu", "*/5 * * * *")
+    with pytest.raises(cron.UnknownZone):
+        cron.check_pattern("CRON_TZ=Mars/Olympus 0 9 * * *")
+
+
 # In Berlin, 2026-03-29 02:00 becomes 03:00 (01:00 UTC) and 2026-10-25 03:00 becomes 02:00
 # (01:00 UTC).
 
