@@ -104,7 +104,8 @@ def test_every_line_starts_works_and_stops(host: dict[str, str], tmp_path: Path)
             seconds=30,
             what=lambda: "the workflow did not end",
         )
-        assert requests.get(execution, timeout=10).json()["state"] == "SUCCESS"
+        final = requests.get(execution, timeout=10).json()
+        assert final["state"] == "SUCCESS", final["state_info"]
 
         for process in processes.values():
             process.stop()
