@@ -143,7 +143,7 @@ class System:
             rows = session.execute(
                 select(WorkflowExecution.state, func.count()).group_by(WorkflowExecution.state)
             )
-            return {state: count for state, count in rows}
+            return {row[0]: row[1] for row in rows}
 
     def finished(self, *ids: str, seconds: float = 30.0) -> list[WorkflowExecution]:
         """The executions, once all have ended."""
@@ -156,7 +156,9 @@ class System:
             return list(rows) if all(row.finished_at for row in rows) else None
 
         found = wait_for(
-            ended, seconds=seconds, what=lambda: f"{self.states()}\n{self.unfinished()}\n{self.logs()}"
+            ended,
+            seconds=seconds,
+            what=lambda: f"{self.states()}\n{self.unfinished()}\n{self.logs()}",
         )
         assert len(found) == len(ids)
         return list(found)
@@ -165,9 +167,9 @@ class System:
         """What has not ended, for the message of a test that failed."""
         with self.platform.database.read() as session:
             tasks = session.execute(
-                select(
-                    TaskExecution.workflow_execution_id, TaskExecution.name, TaskExecution.state
-                ).where(TaskExecution.state.not_in(["SUCCESS", "ERROR", "CANCELLED"])).limit(20)
+                select(TaskExecution.workflow_execution_id, TaskExecution.name, TaskExecution.state)
+                .where(TaskExecution.state.not_in(["SUCCESS", "ERROR", "CANCELLED"]))
+                .limit(20)
             ).all()
             actions = session.execute(
                 select(
@@ -176,7 +178,9 @@ class System:
                     ActionExecution.state,
                     ActionExecution.created_at,
                     ActionExecution.check_at,
-                ).where(ActionExecution.state == "RUNNING").limit(20)
+                )
+                .where(ActionExecution.state == "RUNNING")
+                .limit(20)
             ).all()
         return f"tasks: {tasks}\nactions: {actions}"
 
@@ -208,4 +212,3 @@ def system(
         yield made
     finally:
         made.stop()
-

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from celery import Celery
+import logging
+from typing import Any
 
-from app.broker import SCHEDULER_QUEUE, SCHEDULER_RUN_DUE, SCHEDULER_SWEEP
+import redis.exceptions
+from celery import Celery, bootsteps
+
+from app.broker import (
+    SCHEDULER_QUEUE,
+    SCHEDULER_RUN_DUE,
+    SCHEDULER_SWEEP,
+    BrokerUnavailable,
+    Message,
+)
 from app.services import sweeper, timers
 from workers.process import Process
+
+log = logging.getLogger(__name__)
+
+#: Seconds without a tick after which an engine worker ticks in beat's place.
+STALE = 5.0
 
 
 def register(app: Celery, process: Process) -> None:
@@ -37,3 +52,52 @@ def register(app: Celery, process: Process) -> None:
             "options": {"queue": SCHEDULER_QUEUE, "expires": max(2.0, interval)},
         },
     }
+    StandIn.process = process
+    app.steps["consumer"].add(StandIn)
+
+
+class StandIn(bootsteps.StartStopStep):
+    """Ticks while beat does not; part of each worker that the clock's tasks go to."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+    process: Process
+
+    def __init__(self, consumer: Any, **_: Any) -> None:
+        self.enabled = SCHEDULER_QUEUE in consumer.app.amqp.queues.consume_from
+        self._timer: Any = None
+        self._standing_in = False
+
+    def start(self, consumer: Any) -> None:
+        """Begin to watch the clock."""
+        self._timer = consumer.timer.call_repeatedly(timers.TICK, self.look)
+
+    def stop(self, consumer: Any) -> None:
+        """Watch no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def look(self) -> None:
+        """Send what beat would have sent, if it has not done so for a while."""
+        try:
+            age = self.process.ticks.age()
+            if age is not None and age < STALE:
+                self._standing_in = False
+                return
+            if not self._standing_in:
+                self._standing_in = True
+                log.warning(
+                    "beat has not ticked for %s: ticking in its place",
+                    "a day or ever" if age is None else f"{age:.0f} s",
+                )
+            intervals = {
+                SCHEDULER_RUN_DUE: timers.TICK,
+                SCHEDULER_SWEEP: self.process.config.sweep_interval,
+            }
+            self.process.broker.send(
+                Message(task=task, queue=SCHEDULER_QUEUE, options={"expires": 2 * timers.TICK})
+                for task, seconds in intervals.items()
+                if self.process.ticks.stand_in(task, seconds=0.9 * seconds)
+            )
+        except (redis.exceptions.RedisError, BrokerUnavailable) as err:
+            log.warning("cannot tell whether beat ticks: %s", err)

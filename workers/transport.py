@@ -25,6 +25,8 @@ from typing import Any
 from kombu.transport import redis, virtual
 from kombu.utils.json import loads
 
+from app import transport
+
 log = logging.getLogger(__name__)
 
 #: Most messages taken at once.
@@ -178,7 +180,7 @@ class QoS(redis.QoS):
         super().restore_unacked_once(stderr)
 
 
-class Channel(redis.Channel):
+class Channel(transport.Channel):
     """A channel that takes messages in rows."""
 
     QoS = QoS
@@ -245,8 +247,8 @@ class Poller(redis.MultiChannelPoller):
         super().maybe_restore_messages()
 
 
-class Transport(redis.Transport):
-    """Kombu's Redis transport with our channel."""
+class Transport(transport.Transport):
+    """The transport of workers, with our channel."""
 
     Channel = Channel
 

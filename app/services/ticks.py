@@ -9,7 +9,7 @@ from __future__ import annotations
 import redis
 
 KEY = "celeriac:tick"
-ELECTION = "celeriac:tick:stand-in"
+ELECTION = "celeriac:stand-in:"
 LIFE = 24 * 3600.0
 
 
@@ -30,9 +30,9 @@ class Ticks:
             return None
         return max(0.0, LIFE - left / 1000)
 
-    def stand_in(self, *, seconds: float) -> bool:
-        """True for one caller in any period of *seconds*: that one may tick in beat's place."""
-        return bool(self.redis.set(ELECTION, 1, px=int(seconds * 1000), nx=True))
+    def stand_in(self, task: str, *, seconds: float) -> bool:
+        """True for one caller in any period of *seconds*: that one may send *task* for beat."""
+        return bool(self.redis.set(ELECTION + task, 1, px=int(seconds * 1000), nx=True))
 
     def close(self) -> None:
         """Close the connections."""
