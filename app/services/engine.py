@@ -297,7 +297,7 @@ def _decide(
             if isinstance(command, RunAction) and command.inline:
                 if steps > 0 and time.monotonic() < deadline:
                     steps -= 1
-                    pending.append(_run_inline(platform, outcome.execution, command))
+                    pending.extend(_run_inline(platform, outcome.execution, command))
                 else:
                     left_over.append(command.action_id)
     for start in range(0, len(left_over), steps_of(platform)):
@@ -310,7 +310,9 @@ def steps_of(platform: Platform) -> int:
     return max(1, platform.config.inline_steps // 2)
 
 
-def _run_inline(platform: Platform, execution: Execution, command: RunAction) -> ActionCompleted:
+def _run_inline(
+    platform: Platform, execution: Execution, command: RunAction
+) -> list[ActionCompleted]:
     context = ActionContext(
         workflow_name=execution.name,
         workflow_execution_id=execution.id,
@@ -327,9 +329,13 @@ def _run(
     name: str,
     input: Mapping[str, Any],
     context: ActionContext,
-) -> ActionCompleted:
-    result = runner.run(platform.registry.get(name), input, context)
-    return ActionCompleted(action_id=action_id, state=State(result.state), result=result.value)
+) -> list[ActionCompleted]:
+    """Run an action here; nothing has happened yet when somebody else will report the result."""
+    action = platform.registry.get(name)
+    result = runner.run(action, input, context)
+    if action.asynchronous and result.state == State.SUCCESS:
+        return []
+    return [ActionCompleted(action_id=action_id, state=State(result.state), result=result.value)]
 
 
 def _run_left_over(
@@ -340,7 +346,7 @@ def _run_left_over(
         .where(A.id.in_(wanted.action_ids), A.state == "RUNNING")
         .order_by(A.number)
     )
-    results = []
+    results: list[ActionCompleted] = []
     for row in rows:
         context = ActionContext(
             workflow_execution_id=row.workflow_execution_id,
@@ -349,5 +355,5 @@ def _run_left_over(
         )
         name = row.dispatch.get("base", row.name)
         given = row.dispatch.get("base_input", row.input)
-        results.append(_run(platform, row.id, name, given, context))
+        results.extend(_run(platform, row.id, name, given, context))
     return results
