@@ -22,7 +22,7 @@ version: '2.0'
 procfile:
   tasks:
     here:
-      action: std.echo output=decided
+      action: std.echo output='decided'
       on-success: there
     there:
       action: std.sleep seconds=0
@@ -68,7 +68,7 @@ def test_every_line_starts_works_and_stops(host: dict[str, str], tmp_path: Path)
     def ready() -> bool:
         try:
             return requests.get(f"{api}/readyz", timeout=5).status_code == 200
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     with ExitStack() as stack:
