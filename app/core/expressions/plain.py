@@ -5,7 +5,6 @@ YAQL and Jinja make tuples, sets, iterators, dates; what is stored is JSON.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -221,8 +220,10 @@ class _Plain:
         return value.isoformat()
 
     def unordered(self, items: list[Any], value: Set[Any]) -> Any:
-        with contextlib.suppress(TypeError):  # of several types: in the order of the set
+        try:
             items.sort()
+        except TypeError:  # of several types; any order will do that is always the same
+            items.sort(key=repr)
         return items
 
     def foreign(self, value: Any) -> Any:

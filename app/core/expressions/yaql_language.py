@@ -17,7 +17,7 @@ from .functions import EXHAUSTED, Failed, Functions, NoSuchFunction, Run
 from .limits import Budget, Stop, configured
 from .plain import plain, text_of
 from .view import View, frozen
-from .yaql_calls import ENGINE, NO_VALUE, Library, Scope
+from .yaql_calls import ENGINE, NO_VALUE, Library, Scope, described
 from .yaql_nodes import Property, Variable, quickened
 
 T = TypeVar("T")
@@ -68,7 +68,13 @@ class Yaql:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    if isinstance(error, KeyError) and error.args and not isinstance(error.args[0], _SCALARS):
+        return f"{described(error.args[0])} is not a key"
+    text = str(error) or type(error).__name__
+    return text.replace("'FrozenMap'", "'dict'").replace("'FrozenList'", "'list'")
+
+
+_SCALARS = (str, int, float, type(None))
 
 
 @cache

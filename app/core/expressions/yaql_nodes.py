@@ -244,7 +244,7 @@ def quickened(node: Any) -> Any:
         if node.name == "#unary_operator_not" and simple:
             return Not(args[0])
     elif kind is expressions.IndexExpression:
-        if simple and len(args) == 2:
+        if simple and len(args) == 2 and not isinstance(args[0], Constant):
             return Index(*args)
     elif kind is expressions.ListExpression:
         if simple:
@@ -276,7 +276,20 @@ def _binary(node: Any, left: Any, right: Any, *, simple: bool) -> Any:
             return Equal(left, right, operator.ne)
         if name in _BINARY:
             compute, texts = _BINARY[name]
-            return Binary(name, left, right, compute, texts=texts)
+            if _suits(left, texts=texts) and _suits(right, texts=texts):
+                return Binary(name, left, right, compute, texts=texts)
     made = Function(name, left, right)
     made.uses_receiver = False
     return made
+
+
+def _suits(operand: Any, *, texts: bool) -> bool:
+    """Tell whether *operand* may be of a type that ``Binary`` knows.
+
+    A constant that is not would be refused before the other operand is evaluated: the
+    function sees to that.
+    """
+    if not isinstance(operand, Constant):
+        return True
+    kind = type(operand.value)
+    return kind in _NUMBERS or (texts and kind is str)
