@@ -105,6 +105,17 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('LPUSH', KEYS[2], ARGV[3])
 """
 
+# A sign of life of a worker that is not ours: the last one counts, whoever it is.
+_BEAT = """
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local old = redis.call('GET', KEYS[1])
+if old and string.sub(old, 1, 1) == 'R' then return 0 end
+local claim = string.format('C|1|1|%.0f|%s', now + ARGV[2], ARGV[1])
+redis.call('SET', KEYS[1], claim, 'PX', ARGV[2] + ARGV[3])
+return 1
+"""
+
 # The claim stays as one whose lease has ended, so that the count of runs is not lost.
 _RELEASE = """
 local old = redis.call('GET', KEYS[1])
@@ -133,6 +144,7 @@ class Ledger:
         )
         self._claim: Script = self.client.register_script(_CLAIM)
         self._renew: Script = self.client.register_script(_RENEW)
+        self._beat: Script = self.client.register_script(_BEAT)
         self._finish_and_push: Script = self.client.register_script(_FINISH_AND_PUSH)
         self._release: Script = self.client.register_script(_RELEASE)
 
@@ -191,6 +203,34 @@ class Ledger:
                 client=pipe,
             )
         return [str(each) for each in pipe.execute()]
+
+    def beat(self, action_id: str, *, owner: str, lease: float) -> None:
+        """Note a sign of life from a worker that is not ours; the next is due within *lease*."""
+        self._beat(
+            keys=[self.key(action_id)], args=[owner, int(lease * 1000), int(CLAIM_KEPT * 1000)]
+        )
+
+    def miss(self, action_id: str) -> int:
+        """Note that nobody knew of an action; how often in a row that was so."""
+        key = f"{self._prefix}missed:{action_id}"
+        pipe = self.client.pipeline(transaction=True)
+        pipe.incr(key)
+        pipe.pexpire(key, int(CLAIM_KEPT * 1000))
+        return int(pipe.execute()[0])
+
+    def found(self, action_id: str) -> None:
+        """Note that somebody knew of an action: what was missed before does not count."""
+        self.client.unlink(f"{self._prefix}missed:{action_id}")
+
+    def set_progress(self, action_id: str, progress: Any, *, keep: float = 3600.0) -> None:
+        """Note how far a running action is."""
+        key = f"{self._prefix}progress:{action_id}"
+        self.client.set(key, json.dumps(progress), px=int(keep * 1000))
+
+    def progress(self, action_id: str) -> Any:
+        """How far a running action is, as it told last; None if it told nothing."""
+        text: Any = self.client.get(f"{self._prefix}progress:{action_id}")
+        return None if text is None else json.loads(text)
 
     def release(self, action_id: str, attempt: int, owner: str) -> int:
         """End our claim without a result; how often the action was begun, 0 if it is not ours."""
@@ -267,10 +307,18 @@ class Ledger:
 
     def stop(self, action_ids: Iterable[str]) -> None:
         """Have these actions stopped: those that run, and those that would begin."""
+        ids = list(action_ids)
         pipe = self.client.pipeline(transaction=False)
-        for each in action_ids:
+        for each in ids:
             pipe.set(self.stop_key(each), "1", px=int(STOP_KEPT * 1000))
+        # The flags are what counts; this is only quick.
+        pipe.publish(self.stop_channel, json.dumps(ids))
         pipe.execute()
+
+    @property
+    def stop_channel(self) -> str:
+        """The Redis channel on which ids of actions to be stopped are told at once."""
+        return f"{self._prefix}stop"
 
     def is_stopped(self, action_id: str) -> bool:
         """Whether somebody asked for this action to be stopped."""

@@ -12,7 +12,7 @@ from celery import Celery, signals
 
 from app.broker import celery_settings
 from app.config import Config
-from workers import engine, executor, scheduler, transport
+from workers import engine, executor, foreign, scheduler, transport
 from workers.process import Process
 
 
@@ -43,6 +43,7 @@ def create_worker_app(config: Config) -> Celery:
     engine.register(app, process)
     scheduler.register(app, process)
     executor.register(app, config)
+    foreign.register(app, process)
 
     @signals.worker_process_init.connect(weak=False)
     def forget_inherited(**_: Any) -> None:
@@ -50,8 +51,8 @@ def create_worker_app(config: Config) -> Celery:
 
     @signals.after_setup_logger.connect(weak=False)
     def quieten(**_: Any) -> None:
-        # A line per message costs more than the message.
-        for name in ("celery.worker.strategy", "celery.app.trace"):
+        # A line per message or tick costs more than the message.
+        for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
             logging.getLogger(name).setLevel(logging.WARNING)
 
     return app

@@ -45,7 +45,6 @@ from app.actions.runner import exception_text, run, stored, timeout_text
 from app.broker import (
     ACTION_QUEUE,
     ACTION_RUN,
-    ACTION_STOP,
     ENGINE_APPLY,
     ENGINE_QUEUE,
     Broker,
@@ -462,7 +461,8 @@ class Keeper(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
         self._timer: Any = None
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
         self._to_renew: queue.SimpleQueue[list[tuple[str, int, int]] | None] = queue.SimpleQueue()
         self._to_stop: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._renewed = 0.0
@@ -472,19 +472,26 @@ class Keeper(bootsteps.StartStopStep):
         return any(each.split(".")[0] == ACTION_QUEUE for each in queues)
 
     def start(self, parent: Any) -> None:
+        """Begin to look after what runs."""
         self._executor = current()
         self._pool = parent.pool
-        self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
-        self._thread.start()
+        self._stopping = threading.Event()
+        self._to_renew = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=each, name=each.__name__.strip("_"), daemon=True)
+            for each in (self._renew, self._listen)
+        ]
+        for thread in self._threads:
+            thread.start()
         self._timer = parent.timer.call_repeatedly(TICK, self._look)
 
     def stop(self, parent: Any) -> None:
+        """Leave what runs to itself: the connection is gone, or we are."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._thread is not None:
+            self._stopping.set()
             self._to_renew.put(None)
-            self._thread = None
 
     def _look(self) -> None:
         active = [each for each in state.active_requests if isinstance(each, ActionRequest)]
@@ -517,7 +524,8 @@ class Keeper(bootsteps.StartStopStep):
         # A thread of its own, so that a Redis that hangs does not hold up the messages.
         executor = self._executor
         ledger = Ledger(executor.config.redis_url)
-        while (running := self._to_renew.get()) is not None:
+        to_renew = self._to_renew
+        while (running := to_renew.get()) is not None:
             try:
                 for action_id, attempt, pid in running:
                     [answer] = ledger.renew_all(
@@ -527,6 +535,23 @@ class Keeper(bootsteps.StartStopStep):
                         self._to_stop.put(action_id)
             except _AWAY as err:
                 log.warning("leases could not be renewed: %s", err)
+        ledger.close()
+
+    def _listen(self) -> None:
+        # Quicker than waiting for the next renewal; what is missed here, that finds.
+        ledger = Ledger(self._executor.config.redis_url)
+        stopping = self._stopping
+        while not stopping.is_set():
+            try:
+                with ledger.client.pubsub(ignore_subscribe_messages=True) as channel:
+                    channel.subscribe(ledger.stop_channel)
+                    while not stopping.is_set():
+                        message = channel.get_message(timeout=1.0)
+                        for action_id in json.loads(message["data"]) if message else ():
+                            self._to_stop.put(action_id)
+            except _AWAY as err:
+                log.warning("orders to stop cannot be heard: %s", err)
+                stopping.wait(1.0)
         ledger.close()
 
 
@@ -561,16 +586,6 @@ def register(app: Celery, config: Config) -> None:
     def run_action(request: dict[str, Any]) -> None:
         """Run one action: how a plain Celery worker does it."""
         executor.execute(request)
-
-    @app.task(name=ACTION_STOP, acks_late=True, ignore_result=True)
-    def stop_actions(action_ids: list[str]) -> None:
-        """Stop these actions wherever they run or wait, tasks of other applications included.
-
-        The ledger remembers it for those that have not begun; the broadcast is quick for those
-        that run.
-        """
-        executor.ledger.stop(action_ids)
-        app.control.revoke(action_ids, terminate=True, signal="SIGTERM")
 
     app.steps["consumer"].add(Keeper)
 

@@ -78,9 +78,8 @@ def arguments_of(
             raise WrongInput(f"{name}: expected {expected}, got {type(value).__name__}")
     unknown = sorted(set(options) - OPTIONS)
     if unknown:
-        raise WrongInput(
-            f"options: {', '.join(unknown)} cannot be set; possible are {', '.join(sorted(OPTIONS))}"
-        )
+        possible = ", ".join(sorted(OPTIONS))
+        raise WrongInput(f"options: {', '.join(unknown)} cannot be set; possible are {possible}")
     if not isinstance(options.get("headers") or {}, dict):
         raise WrongInput("options.headers: expected an object")
     return queue, list(args), {**rest, **kwargs}, dict(options)

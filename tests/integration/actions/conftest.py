@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import redis
 
-from app.broker import ACTION_RUN, ACTION_STOP, ENGINE_APPLY, Broker, Message, action_queue
+from app.broker import ACTION_RUN, ENGINE_APPLY, Broker, Message, action_queue
 from app.ledger import Ledger
 from tests.servers.process import Process
 
@@ -65,10 +65,6 @@ class Bench:
         """Make and send a request; the action's id."""
         return self.send(self.request(action, input, **more))
 
-    def stop(self, *ids: str) -> None:
-        """Ask for actions to be stopped, as the engine does."""
-        self.broker.send([Message(task=ACTION_STOP, queue="engine-of-the-test", args=[list(ids)])])
-
     def result(self, id: str, *, times: int = 1, within: float = 15) -> dict[str, Any]:
         """The event that tells how an action ended, once *times* of it have come."""
         self.wait(lambda: len(self.received(id)) >= times, within, f"the result of {id}")
@@ -101,7 +97,7 @@ class Bench:
 
     @contextmanager
     def executor(
-        self, *, concurrency: int = 2, queues: str = "actions,engine-of-the-test", **settings: Any
+        self, *, concurrency: int = 2, queues: str = "actions", **settings: Any
     ) -> Iterator[Process]:
         """Run an executor with *settings*."""
         log = self.folder / "executor.log"
