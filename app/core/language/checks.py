@@ -15,7 +15,7 @@ from typing import Any
 
 from . import shorthand
 from .document import Node, is_number
-from .findings import Findings, closest, quoted
+from .findings import Findings, quoted
 from .loading import WITH_ITEM
 
 Checker = Callable[[Findings, Node], None]
@@ -302,10 +302,10 @@ def _one_line(findings: Findings, node: Node) -> shorthand.Line | None:
                     findings.expression(node, part)
                 else:
                     findings.doubtful_expression(node, part)
-    for word in line.dropped:
+    if line.dropped:
         findings.warn(
             node,
-            f"{quoted(word)} means nothing in {quoted(node.value)} and is ignored",
+            f"{quoted(' '.join(line.dropped))} in {quoted(node.value)} is ignored",
             hint="put the value in quotes, or write the parameters under 'input'",
         )
     return line
@@ -369,10 +369,10 @@ def _with_item(findings: Findings, node: Node) -> str | None:
     else:
         try:
             array = shorthand.json_list(source)
-        except (ValueError, RecursionError) as err:
+        except ValueError as err:
             findings.error(
                 node,
-                f"Invalid array in 'with-items' clause: {source}, error: {err}",
+                f"Invalid array in 'with-items' clause: {source[:160]}, error: {err}",
                 hint="the array is JSON: texts need double quotes",
             )
             return None
@@ -487,10 +487,10 @@ def _target(findings: Findings, node: Node, text: str, *, at_key: bool) -> Edge 
     for value in line.parameters.values():
         if isinstance(value, str):
             findings.doubtful_expression(node, value)
-    for word in line.dropped:
+    if line.dropped:
         findings.warn(
             node,
-            f"{quoted(word)} means nothing in {quoted(text)} and is ignored",
+            f"{quoted(' '.join(line.dropped))} in {quoted(text)} is ignored",
             hint="put the value in quotes",
             at_key=at_key,
         )
@@ -757,7 +757,7 @@ def workflow(
             findings.warn(
                 child,
                 f"A workflow has no attribute '{key}': it is ignored",
-                hint=closest(key, (*_WORKFLOW, "tasks", "task-defaults")),
+                hint=findings.closest(key, (*_WORKFLOW, "tasks", "task-defaults")),
                 at_key=True,
             )
     tasks = node.entries.get("tasks")

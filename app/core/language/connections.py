@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 
 from .checks import CLAUSES, CheckedTask, CheckedWorkflow, Edge
-from .findings import Findings, closest
+from .findings import Findings
+from .limits import Limits
 from .specs import ENGINE_COMMANDS, WorkflowSpec
 
+_MOST_TASKS = 600
 _PARSING = "DSLParsingException"
 _UUID = re.compile(r"[0-9a-f]{32}")
 
 
-def check(findings: Findings, workflow: CheckedWorkflow) -> None:
+def check(findings: Findings, workflow: CheckedWorkflow, limits: Limits) -> None:
     """Check what makes a definition unfit although each of its tasks is well-formed."""
     looks_like_id = workflow.name.replace("urn:", "").replace("uuid:", "").strip("{}")
     if _UUID.fullmatch(looks_like_id.replace("-", "").lower()):
@@ -24,15 +26,33 @@ def check(findings: Findings, workflow: CheckedWorkflow) -> None:
         )
     if workflow.reverse:
         _requirements(findings, workflow)
-    else:
+    elif _few_enough(findings, workflow, limits):
         _transitions(findings, workflow)
+
+
+def _few_enough(findings: Findings, workflow: CheckedWorkflow, limits: Limits) -> bool:
+    """Whether the transitions can be counted one by one; defaults multiply them."""
+    defaults = workflow.defaults.edges if workflow.defaults is not None else {}
+    count = sum(
+        len(task.edges.get(clause) or defaults.get(clause, ()))
+        for task in workflow.tasks.values()
+        for clause in CLAUSES
+    )
+    if count > limits.transitions:
+        findings.error(
+            workflow.node,
+            f"The workflow has {count} transitions, and at most {limits.transitions} are allowed",
+            hint="transitions in 'task-defaults' count for every task",
+            at_key=True,
+        )
+    return count <= limits.transitions
 
 
 def _not_found(findings: Findings, edge: Edge, names: list[str]) -> None:
     findings.error(
         edge.node,
         f"Task '{edge.target}' not found.",
-        hint=closest(edge.target, (*names, *sorted(ENGINE_COMMANDS))),
+        hint=findings.closest(edge.target, (*names, *sorted(ENGINE_COMMANDS))),
         at_key=bool(edge.guarded),
     )
 
@@ -177,8 +197,11 @@ def _possible(spec: WorkflowSpec) -> set[str]:
 def _contradictions(spec: WorkflowSpec, possible: set[str]) -> dict[str, str]:
     """Joins of all whose branches need one task to succeed and to fail.
 
-    Only workflows without loops are looked at: in a loop a task may do both.
+    Only workflows without loops are looked at: in a loop a task may do both. Nor are very
+    large ones, where looking would take long.
     """
+    if len(possible) > _MOST_TASKS or all(task.join != "all" for task in spec.tasks.values()):
+        return {}
     order = _topological(spec, possible)
     needs: dict[str, frozenset[tuple[str, str]]] = {}
     found: dict[str, str] = {}

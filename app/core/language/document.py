@@ -28,6 +28,8 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INDICATORS = "&*@"
 
 _NOT_PRINTABLE: re.Pattern[str] = Reader.NON_PRINTABLE
+#: Characters of a key that are shown in a path.
+_LONGEST_STEP = 255
 _TAG = "tag:yaml.org,2002:"
 _BOOLEANS = {"yes": True, "no": False, "true": True, "false": False, "on": True, "off": False}
 _SAFE_TAGS = frozenset({"str", "int", "float", "bool", "null", "timestamp", "map", "seq"})
@@ -71,7 +73,9 @@ class Node:
         steps: list[str] = []
         node: Node | None = self
         while node is not None and node.parent is not None:
-            steps.append(f"[{node.key}]" if isinstance(node.key, int) else f".{node.key}")
+            steps.append(
+                f"[{node.key}]" if isinstance(node.key, int) else f".{node.key[:_LONGEST_STEP]}"
+            )
             node = node.parent
         return "".join(reversed(steps)).removeprefix(".")
 
@@ -305,8 +309,8 @@ class _Events:
             if isinstance(place.node.value, list):
                 steps.append(f"[{len(place.node.value)}]")
             elif place.key is not None:
-                steps.append(f".{place.key.text}")
-        steps.extend(f".{name}" for name in last)
+                steps.append(f".{place.key.text[:_LONGEST_STEP]}")
+        steps.extend(f".{name[:_LONGEST_STEP]}" for name in last)
         return "".join(steps).removeprefix(".")
 
     def _begin(self, event: Any, value: Any) -> Node:
@@ -369,7 +373,7 @@ class _Events:
         if earlier is not None:
             self.problems.append(
                 Problem(
-                    message=f"The key '{key.text}' stands here twice; the first, in line "
+                    message=f"The key '{key.text[:_LONGEST_STEP]}' stands here twice; the first, in line "
                     f"{earlier.key_line}, is ignored (line {key.line}, column {key.column})",
                     path=self._path(key.text),
                     line=key.line,

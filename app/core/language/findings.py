@@ -11,6 +11,12 @@ from ..expressions import GrammarError, check, is_expression
 from .document import Node
 
 _LONGEST_QUOTE = 160
+#: Nobody reads more, and looking for what was meant costs time.
+_MOST_PROBLEMS = 100
+_LONGEST_NAME = 64
+_MOST_NAMES = 500
+_MOST_HINTS = 20
+_LONGEST_MESSAGE = 1_000
 
 
 class Findings:
@@ -19,6 +25,8 @@ class Findings:
     def __init__(self, warnings: Iterable[Problem] = ()) -> None:
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = list(warnings)
+        #: How many errors were found beyond those that are told.
+        self.more = 0
         self._grammar: list[Problem] = []
 
     def invalid(
@@ -37,7 +45,10 @@ class Findings:
         at_key: bool = False,
     ) -> None:
         """Note what keeps the definition from being stored."""
-        self.errors.append(_problem(node, message, "error", kind, hint, at_key))
+        if len(self.errors) < _MOST_PROBLEMS:
+            self.errors.append(_problem(node, message, "error", kind, hint, at_key))
+        else:
+            self.more += 1
 
     def warn(
         self,
@@ -49,16 +60,25 @@ class Findings:
         at_key: bool = False,
     ) -> None:
         """Note what is probably not meant."""
-        self.warnings.append(_problem(node, message, "warning", kind, hint, at_key))
+        if len(self.warnings) < _MOST_PROBLEMS:
+            self.warnings.append(_problem(node, message, "warning", kind, hint, at_key))
 
     def unknown(self, node: Node, known: Iterable[str]) -> None:
         """Note an attribute that does not exist here."""
         self.invalid(
             node,
             f"Additional properties are not allowed ({str(node.key)!r} was unexpected)",
-            hint=_instead_of(str(node.key), known),
+            hint=self.closest(str(node.key), known) or _hint(str(node.key)),
             at_key=True,
         )
+
+    def closest(self, name: str, known: Iterable[str]) -> str | None:
+        """Return a hint naming what *name* may have been meant to be."""
+        if len(self.errors) >= _MOST_HINTS or len(name) > _LONGEST_NAME:
+            return None
+        names = [each for each in known if len(each) <= _LONGEST_NAME][:_MOST_NAMES]
+        matches = difflib.get_close_matches(name, names, 1, 0.7)
+        return f"did you mean '{matches[0]}'?" if matches else None
 
     def expressions(self, node: Node) -> None:
         """Check the expressions in a value: its own text, and the texts directly in it.
@@ -86,7 +106,7 @@ class Findings:
         """Like ``expression``, where Mistral does not check: what is wrong is a warning."""
         self._look_at_delimiters(node, text)
         problem = _grammar_problem(node, text, "warning")
-        if problem:
+        if problem and len(self.warnings) < _MOST_PROBLEMS:
             self.warnings.append(problem)
 
     def doubtful_expressions(self, node: Node) -> None:
@@ -96,7 +116,9 @@ class Findings:
 
     def tell_grammar(self) -> None:
         """Put the mistakes of expressions found so far behind the other errors."""
-        self.errors.extend(self._grammar)
+        room = max(0, _MOST_PROBLEMS - len(self.errors))
+        self.errors.extend(self._grammar[:room])
+        self.more += len(self._grammar[room:])
         self._grammar.clear()
 
     def _look_at_delimiters(self, node: Node, text: str) -> None:
@@ -130,6 +152,8 @@ class Findings:
 def _problem(
     node: Node, message: str, severity: str, kind: str, hint: str | None, at_key: bool
 ) -> Problem:
+    if len(message) > _LONGEST_MESSAGE:
+        message = message[:_LONGEST_MESSAGE] + "..."
     line, column = (node.key_line, node.key_column) if at_key else (node.line, node.column)
     return Problem(
         message=f"{message} (line {line}, column {column})",
@@ -163,14 +187,6 @@ def quoted(value: Any) -> str:
     return shown if len(shown) <= _LONGEST_QUOTE else shown[:_LONGEST_QUOTE] + "..."
 
 
-def _instead_of(name: str, known: Iterable[str]) -> str | None:
-    if "%>" in name or "}}" in name:
-        return "in {...} a comma ends a value: put the expression in quotes"
-    if name in _ELSEWHERE:
-        return _ELSEWHERE[name]
-    return closest(name, known)
-
-
 _OF_DIRECT = "it belongs to direct workflows; a reverse one orders its tasks by 'requires'"
 _ELSEWHERE = {
     "requires": "it belongs to reverse workflows: type: reverse",
@@ -182,7 +198,7 @@ _ELSEWHERE = {
 }
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return a hint naming what *name* may have been meant to be."""
-    matches = difflib.get_close_matches(name, list(known), 1, 0.7)
-    return f"did you mean '{matches[0]}'?" if matches else None
+def _hint(name: str) -> str | None:
+    if "%>" in name or "}}" in name:
+        return "in {...} a comma ends a value: put the expression in quotes"
+    return _ELSEWHERE.get(name)

@@ -19,6 +19,8 @@ class Limits:
     depth: int = 64
     #: Mappings, lists and scalars altogether.
     nodes: int = 200_000
+    #: Transitions of a workflow, those of ``task-defaults`` counted for every task.
+    transitions: int = 200_000
 
 
 DEFAULT = Limits()

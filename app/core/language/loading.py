@@ -218,6 +218,8 @@ def _effective_clause(task: str, own: Clause, default: Clause) -> Clause:
     """The clause that applies: the default one stands in where a task leads nowhere itself."""
     if own.transitions or default is _NO_CLAUSE:
         return own
+    if own.publish is None and all(t.target != task for t in default.transitions):
+        return default
     publish = own.publish
     if default.publish is not None:
         publish = default.publish if publish is None else _over(default.publish, publish)

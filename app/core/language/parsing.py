@@ -111,7 +111,7 @@ def parse_workflows(
     root, warnings = read(text, limits=limits)
     findings = Findings(warnings)
     workflows = [
-        _workflow(findings, name, node, lint=lint)
+        _workflow(findings, name, node, limits, lint=lint)
         for name, node in checks.document_list(findings, root).items()
     ]
     for name, node in root.entries.items():
@@ -150,7 +150,7 @@ def parse_workbook(text: str | bytes, *, limits: Limits = DEFAULT, lint: bool = 
     for node in action_nodes.values():
         checks.action(findings, node)
     workflows = {
-        name: _workflow(findings, name, node, lint=lint, member=True)
+        name: _workflow(findings, name, node, limits, lint=lint, member=True)
         for name, node in workflow_nodes.items()
     }
     _raise_errors(findings)
@@ -210,13 +210,13 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def _workflow(
-    findings: Findings, name: str, node: Node, *, lint: bool, member: bool = False
+    findings: Findings, name: str, node: Node, limits: Limits, *, lint: bool, member: bool = False
 ) -> WorkflowSpec | None:
     errors_before = len(findings.errors)
     checked = checks.workflow(findings, name, node, member=member)
     if checked is None:
         return None
-    connections.check(findings, checked)
+    connections.check(findings, checked, limits)
     if len(findings.errors) > errors_before:
         return None
     spec = load_workflow(stored_workflow(name, node.value))
@@ -233,7 +233,10 @@ def _warn_of_spaces(findings: Findings, name: str, node: Node) -> None:
 
 def _raise_errors(findings: Findings) -> None:
     if findings.errors:
-        raise InvalidDefinition(findings.errors)
+        problems = list(findings.errors)
+        if findings.more:
+            problems.append(Problem(message=f"... and {findings.more} more mistakes"))
+        raise InvalidDefinition(problems)
 
 
 def _on_its_own(node: Node) -> bool:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
+
+from .limits import DEFAULT
 
 #: One expression of either language on one line.
 EXPRESSION = r"<%.*?%>|\{\{.*?\}\}"
 
 _COMMAND = re.compile(rf"[\w.]+[^=(\s\"]*|{EXPRESSION}|\{{%.*?%\}}")
-_PARAMETER = re.compile(rf"""([-_\w]+)=("[^"]*"|'[^']*'|{EXPRESSION}|\[.*\]|true|false|null|\d+)""")
+_NAME = re.compile(r"[-\w]+")
+_BARE = re.compile(r"true|false|null|\d+")
 _PUNCTUATION = re.compile(r"[\s,()]+")
 _CALL = re.compile(r"\w+\(\w+=(.*)\)$")
 
@@ -61,23 +65,88 @@ def _split(text: str) -> Line:
     parameters: dict[str, Any] = {}
     rest: list[str] = []
     end = start
-    for match in _PARAMETER.finditer(text, start):
-        parameters[match[1]] = _value(match[2])
-        rest.append(text[end : match.start()])
-        end = match.end()
+    for parameter in _Parameters(text, start):
+        parameters[parameter.name] = _value(parameter.value)
+        rest.append(text[end : parameter.start])
+        end = parameter.end
     rest.append(text[end:])
-    if start == 0 and rest[0].startswith(name):
-        rest[0] = rest[0][len(name) :]
-    elif start == 0 and name not in parameters:
+    if start == 0:
         rest[0] = rest[0].removeprefix(name)
     words = (piece for part in rest for piece in _PUNCTUATION.split(part))
     return Line(command=name, parameters=parameters, dropped=tuple(word for word in words if word))
 
 
+class _Parameter(NamedTuple):
+    name: str
+    value: str
+    start: int
+    end: int
+
+
+class _Parameters:
+    """Every ``name=value`` of a text.
+
+    A regular expression could say the same, but would take quadratic time over texts made for
+    that; here nothing is looked for twice.
+    """
+
+    def __init__(self, text: str, start: int) -> None:
+        self._text = text
+        self._start = start
+        #: The next place of each closing mark, as last found; beyond the end if there is none.
+        self._next: dict[str, int] = {}
+        #: The last ``]`` before each end of a line.
+        self._brackets: dict[int, int] = {}
+
+    def __iter__(self) -> Iterator[_Parameter]:
+        text = self._text
+        position = self._start
+        while name := _NAME.search(text, position):
+            position = name.end()
+            if text.startswith("=", position):
+                position += 1
+                end = self._end_of_value(position)
+                if end:
+                    yield _Parameter(name.group(), text[position:end], name.start(), end)
+                    position = end
+
+    def _end_of_value(self, start: int) -> int:
+        """Where the value that begins at *start* ends; 0 if none does."""
+        text = self._text
+        first = text[start : start + 1]
+        if first in ("'", '"') and first:
+            return text.find(first, start + 1) + 1
+        for opening, closing in (("<%", "%>"), ("{{", "}}")):
+            if text.startswith(opening, start):
+                found = self._find(closing, start + 2)
+                return found + 2 if found < self._find("\n", start) else 0
+        if first == "[":
+            line_end = min(self._find("\n", start), len(text))
+            if line_end not in self._brackets:
+                self._brackets[line_end] = text.rfind("]", 0, line_end)
+            bracket = self._brackets[line_end]
+            return bracket + 1 if bracket > start else 0
+        bare = _BARE.match(text, start)
+        return bare.end() if bare else 0
+
+    def _find(self, mark: str, start: int) -> int:
+        found = self._next.get(mark, -1)
+        if found < start:
+            found = self._text.find(mark, start)
+            if found < 0:
+                found = len(self._text) + 1
+            self._next[mark] = found
+        return found
+
+
 def json_list(text: str) -> list[Any]:
     """Return the JSON array in *text*; raises ``ValueError``."""
-    result = json.loads(text, parse_constant=_refuse)
+    try:
+        result = json.loads(text, parse_constant=_refuse)
+    except RecursionError as err:
+        raise ValueError("it is nested too deeply") from err
     assert isinstance(result, list)
+    _refuse_depth(result)
     return result
 
 
@@ -87,9 +156,24 @@ def _value(text: str) -> Any:
     if text[0] in "<{":
         return text
     try:
-        return json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        return json_list(text) if text[0] == "[" else json.loads(text)
+    except ValueError:
         return text
+
+
+def _refuse_depth(value: Any) -> None:
+    """Raise ``ValueError`` for what is nested deeper than a document may be."""
+    level = [value]
+    for _ in range(DEFAULT.depth):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return
+    raise ValueError("it is nested too deeply")
 
 
 def _refuse(constant: str) -> NoReturn:

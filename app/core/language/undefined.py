@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ..expressions import GrammarError, is_expression, references
 from .checks import CheckedWorkflow
 from .document import Node
-from .findings import Findings, closest
+from .findings import Findings
 from .specs import WorkflowSpec
 
 #: Names that every context has.
@@ -57,5 +57,6 @@ def _look(findings: Findings, texts: Iterable[Node], known: set[str]) -> None:
                 node,
                 f"Nothing defines the variable '{name}'",
                 kind="YaqlEvaluationException",
-                hint=closest(name, known) or "declare it in 'input' or 'vars', or publish it",
+                hint=findings.closest(name, known)
+                or "declare it in 'input' or 'vars', or publish it",
             )
