@@ -116,7 +116,7 @@ def _action_completed(run: WorkingCopy, event: ActionCompleted) -> None:
     if task.state.terminal or task.attempt != action.attempt:
         return  # Late: recorded, not applied.
     task = run.edit(task.id)
-    action.accepted = True
+    action.accepted = fault is None
     if fault is not None:
         outcome.force_fail(
             run,

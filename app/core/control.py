@@ -155,9 +155,11 @@ def _items_to_repeat(run: WorkingCopy, task: Task, items: Items) -> Items:
             if action.accepted and action.state in (State.ERROR, State.CANCELLED):
                 run.edit_action(action).accepted = False
                 again.append(action.index)
-    run.command(AcceptActions(
+    run.command(
+        AcceptActions(
             task_id=task.id, accepted=False, before=task.attempt + 1, indexes=tuple(again)
-        ))
+        )
+    )
     return Items(
         count=items.count,
         next=items.next,

@@ -85,11 +85,33 @@ def functions(run: WorkingCopy, task: Task | None = None) -> Functions:
         execution=lambda: execution_view(run),
         executions=run.lookup.executions,
         task=view_of,
-        tasks=run.lookup.task_views,
+        tasks=lambda *args, **criteria: _task_views(run, *args, **criteria),
         workflow_context=global_variable,
         new_uuid=run.new_id,
         now=run.now,
     )
+
+
+def _task_views(
+    run: WorkingCopy,
+    workflow_execution_id: str | None = None,
+    recursive: bool = False,
+    state: str | None = None,
+    flat: bool = False,
+) -> list[Mapping[str, Any]]:
+    """What ``tasks()`` gives: tasks of this execution as they are now, others as stored."""
+    own = run.execution.id
+    views = list(run.lookup.task_views(workflow_execution_id, recursive, state, flat))
+    if workflow_execution_id not in (None, own):
+        return views
+    stored = [view for view in views if view["workflow_execution_id"] != own]
+    mine = [
+        user_view(run, task) for task in run.all_tasks() if state is None or task.state == state
+    ]
+    if flat:
+        shown = {view["id"] for view in views}
+        mine = [v for v in mine if v["type"] == "ACTION" or v["id"] in shown]
+    return [*mine, *stored]
 
 
 def evaluate(

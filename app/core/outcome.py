@@ -205,7 +205,6 @@ def force_fail(run: WorkingCopy, task: Task, message: str) -> None:
     """
     task = run.edit(task.id)
     task.next_tasks = None
-    task.has_next_tasks = False
     task.error_handled = False
     task.held = False
     task.due = None

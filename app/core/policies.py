@@ -194,9 +194,7 @@ def prepare_again(run: WorkingCopy, task: Task) -> None:
         run.command(AcceptActions(task_id=task.id, accepted=False, before=task.attempt))
     run.command(CancelTimers(task_id=task.id))
     run.command(
-        StopActions(
-            task_id=task.id, before=task.attempt, reason="superseded by another attempt"
-        )
+        StopActions(task_id=task.id, before=task.attempt, reason="superseded by another attempt")
     )
 
 

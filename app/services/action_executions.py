@@ -115,17 +115,6 @@ class _Alone:
     input: Mapping[str, Any]
     base: ActionInfo
     base_input: Mapping[str, Any]
-    #: Ad-hoc actions on the way, outermost first.
-    chain: tuple[ActionSpec, ...]
-
-    def shape(self, state: State, value: Any) -> Any:
-        """The result after the ad-hoc actions' outputs."""
-        if state is not State.SUCCESS:
-            return value
-        for spec in reversed(self.chain):
-            if spec.has_output:
-                value = evaluate_recursively(spec.output, value, NO_FUNCTIONS)
-        return value
 
 
 def run(
@@ -191,7 +180,6 @@ def _plan(
         input=value if recorded is None else recorded,
         base=base,
         base_input=value,
-        chain=tuple(chain),
     )
 
 
@@ -211,8 +199,10 @@ def _run_and_wait(
         name=plan.name,
         input=dict(plan.input),
         description=description,
+        workflow_namespace="",
         state=str(state),
-        output={"result": plan.shape(state, value)},
+        # The output of an ad-hoc action is not applied when it is run alone (as in Mistral).
+        output={"result": value},
     )
     if save:
         now = utcnow()

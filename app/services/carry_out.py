@@ -159,6 +159,9 @@ class _Writer:
         execution = outcome.execution
         action = execution.actions[command.action_id]
         waits = not action.state.terminal
+        # Nobody is to be asked for the result of an action that the engine ran and that
+        # somebody else will complete.
+        sent = waits and not (command.inline and command.asynchronous)
         dispatch: dict[str, Any] = {
             "target": command.target,
             "timeout": command.timeout,
@@ -186,15 +189,15 @@ class _Writer:
                 "attempt": command.attempt,
                 "number": action.number,
                 "is_sync": not command.asynchronous,
-                "dispatched": waits,
+                "dispatched": sent,
                 "dispatch": dispatch,
-                "check_at": self.check_action_at if waits else None,
-                "last_heartbeat": None,
+                "check_at": self.check_action_at if sent else None,
+                "last_heartbeat": self.now,
                 "created_at": self.now,
                 "updated_at": None if waits else self.now,
             }
         )
-        if waits and not command.inline and not _is_local(command):
+        if sent and not command.inline:
             self.messages.append(action_message(execution, outcome.execution.tasks, command))
 
     @_take.register
@@ -385,11 +388,6 @@ def _has_timers(outcome: Outcome, task_id: str | None) -> bool:
         p.wait_before or p.wait_after or p.timeout or p.retry
         for p in (spec.policies for spec in specs)
     )
-
-
-def _is_local(command: c.RunAction) -> bool:
-    """True for what waits for a word from outside and has nothing to be sent."""
-    return command.base == "std.async_noop" and not command.target
 
 
 def first_context_id(execution_id: str) -> str:

@@ -139,9 +139,12 @@ def apply_in(
     session: Session,
     platform: Platform,
     batch: Mapping[str, Sequence[Mapping[str, Any] | Event]],
+    *,
+    inline_steps: int | None = None,
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """Apply *batch* in the transaction of *session*.
 
+    At most *inline_steps* inline actions run in it; the others are left for the engine's next.
     Returns the ids of executions whose decision failed, and actions to be told to stop.
     """
     now = utcnow()
@@ -155,7 +158,9 @@ def apply_in(
         spec = stored.spec(session, row.spec_id)
         outcome = Outcome(row=row, spec=spec, execution=executions[row.id])
         try:
-            _decide(session, platform, outcome, wanted[row.id], lookups[row.id], now)
+            _decide(
+                session, platform, outcome, wanted[row.id], lookups[row.id], now, steps=inline_steps
+            )
         except (OperationalError, ExpressionError):
             raise
         except Exception:
@@ -265,6 +270,8 @@ def _decide(
     wanted: Sequence[Event | _RunInline],
     lookup: stored.Stored,
     now: datetime,
+    *,
+    steps: int | None,
 ) -> None:
     """Advance one execution, running inline actions as they come up.
 
@@ -277,7 +284,8 @@ def _decide(
             pending.extend(_run_left_over(session, platform, each))
         else:
             pending.append(each)
-    steps = platform.config.inline_steps
+    if steps is None:
+        steps = platform.config.inline_steps
     deadline = time.monotonic() + platform.config.inline_seconds
     left_over: list[str] = []
     while pending:

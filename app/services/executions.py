@@ -142,9 +142,12 @@ def _environment(session: Session, actor: Actor, given: Any) -> Mapping[str, Any
 
 
 def apply(session: Session, platform: Platform, id: str, found: Sequence[Event]) -> None:
-    """Apply events to one execution in the transaction of *session*."""
+    """Apply events to one execution in the transaction of *session*.
+
+    Actions run elsewhere: whoever asked gets an answer at once, with the state before they ran.
+    """
     session.flush()
-    failed, stopped = engine.apply_in(session, platform, {id: list(found)})
+    failed, stopped = engine.apply_in(session, platform, {id: list(found)}, inline_steps=0)
     if failed:
         raise RuntimeError(f"no decision on execution {id}; the log tells why")
     if stopped:
