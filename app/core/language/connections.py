@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from .checks import CLAUSES, CheckedTask, CheckedWorkflow, Edge
 from .findings import Findings
@@ -32,7 +33,9 @@ def check(findings: Findings, workflow: CheckedWorkflow, limits: Limits) -> None
 
 def _few_enough(findings: Findings, workflow: CheckedWorkflow, limits: Limits) -> bool:
     """Whether the transitions can be counted one by one; defaults multiply them."""
-    defaults = workflow.defaults.edges if workflow.defaults is not None else {}
+    defaults: dict[str, list[Edge]] = {}
+    if workflow.defaults is not None:
+        defaults = workflow.defaults.edges
     count = sum(
         len(task.edges.get(clause) or defaults.get(clause, ()))
         for task in workflow.tasks.values()
@@ -48,11 +51,11 @@ def _few_enough(findings: Findings, workflow: CheckedWorkflow, limits: Limits) -
     return count <= limits.transitions
 
 
-def _not_found(findings: Findings, edge: Edge, names: list[str]) -> None:
+def _not_found(findings: Findings, edge: Edge, names: Sequence[str]) -> None:
     findings.error(
         edge.node,
         f"Task '{edge.target}' not found.",
-        hint=findings.closest(edge.target, (*names, *sorted(ENGINE_COMMANDS))),
+        hint=findings.closest(edge.target, names),
         at_key=bool(edge.guarded),
     )
 
@@ -92,7 +95,7 @@ def _transitions(findings: Findings, workflow: CheckedWorkflow) -> None:
             at_key=True,
         )
     told: set[int] = set()
-    names = list(tasks)
+    names = (*sorted(ENGINE_COMMANDS), *tasks)
     sources = list(tasks.values())
     if workflow.defaults is not None:
         sources.append(workflow.defaults)

@@ -373,8 +373,8 @@ class _Events:
         if earlier is not None:
             self.problems.append(
                 Problem(
-                    message=f"The key '{key.text[:_LONGEST_STEP]}' stands here twice; the first, in line "
-                    f"{earlier.key_line}, is ignored (line {key.line}, column {key.column})",
+                    message=f"The key '{key.text[:_LONGEST_STEP]}' stands here twice; "
+                    f"the first, in line {earlier.key_line}, is ignored (line {key.line}, column {key.column})",
                     path=self._path(key.text),
                     line=key.line,
                     column=key.column,
