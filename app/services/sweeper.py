@@ -10,6 +10,7 @@ each of which means nothing when it was not needed. Several sweepers may run at 
 | action: live lease | it runs | nothing; looked at again later |
 | action: lease ran out | its executor died | run again if that is safe, else ERROR |
 | action: nothing | nobody began it | dispatched again |
+| action: a Celery task of somebody else | it may be lost | its workers are asked |
 | action: nothing, and Redis lost its data since | nobody knows | run again if safe, else ERROR |
 | execution: nothing happened for long | perhaps an event was lost | it is nudged |
 | sub-workflow ended, parent task runs | perhaps its event was lost | it is sent again |
@@ -30,6 +31,7 @@ import prometheus_client
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
+from app.actions import foreign
 from app.actions.registry import CELERY_PREFIX
 from app.broker import ENGINE_APPLY, ENGINE_QUEUE, Message
 from app.core import events
@@ -78,7 +80,7 @@ def sweep(platform: Platform, *, limit: int = 500) -> Counter[str]:
         older_than=timedelta(seconds=OUTBOX_PATIENCE),
         limit=limit,
     )
-    repairs += _sweep_actions(platform, limit)
+    repairs += _sweep_actions(platform, limit, _when_data_was_lost(platform))
     repairs += _sweep_executions(platform, limit)
     repairs = +repairs
     if repairs:
@@ -90,7 +92,7 @@ def sweep(platform: Platform, *, limit: int = 500) -> Counter[str]:
 # --- actions ---------------------------------------------------------------------------------
 
 
-def _sweep_actions(platform: Platform, limit: int) -> Counter[str]:
+def _sweep_actions(platform: Platform, limit: int, lost_at: datetime | None) -> Counter[str]:
     config = platform.config
     with platform.database.sessions.begin() as session:
         now = database_now(session)
@@ -109,7 +111,7 @@ def _sweep_actions(platform: Platform, limit: int) -> Counter[str]:
             session,
             {
                 row.id: None
-                if not _awaited(row)
+                if not (_awaited(row) or _elsewhere(row))
                 else now
                 + timedelta(
                     seconds=min(
@@ -126,7 +128,6 @@ def _sweep_actions(platform: Platform, limit: int) -> Counter[str]:
         session.expunge_all()
     awaited = [row for row in rows if _awaited(row)]
     standings = platform.ledger.look([row.id for row in awaited])
-    lost_at = _when_data_was_lost(platform)
     repairs: Counter[str] = Counter()
     with unit_of_work(platform.database, platform.broker) as session:
         now = database_now(session)
@@ -142,6 +143,14 @@ def _sweep_actions(platform: Platform, limit: int) -> Counter[str]:
                 continue
             repairs[kind] += 1
             outbox.add(session, messages)
+        outbox.add(
+            session,
+            [
+                foreign.check_message(_request(row), age=(now - row.created_at).total_seconds())
+                for row in rows
+                if _elsewhere(row)
+            ],
+        )
         _postpone(session, again)
     return repairs
 
@@ -156,6 +165,20 @@ def _awaited(row: ActionExecution) -> bool:
     return not base.startswith(CELERY_PREFIX) and (
         base != "std.async_noop" or bool((row.dispatch or {}).get("target"))
     )
+
+
+def _elsewhere(row: ActionExecution) -> bool:
+    """True for a task in somebody else's worker: whether it still is there, others find out."""
+    return row.state == State.RUNNING and row.dispatched and _base(row).startswith(CELERY_PREFIX)
+
+
+def _request(row: ActionExecution) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "execution_id": row.workflow_execution_id,
+        "action": _base(row),
+        "input": (row.dispatch or {}).get("base_input", row.input),
+    }
 
 
 def _repair(
@@ -249,21 +272,27 @@ def _postpone(session: Session, times: dict[str, datetime | None]) -> None:
 def _when_data_was_lost(platform: Platform) -> datetime | None:
     """When we noticed last that Redis knows nothing of what was before; None if never."""
     epoch = platform.ledger.epoch()
+    with platform.database.read() as session:
+        row = session.get(Setting, EPOCH)
+        known = row.value if row is not None else None
+    if known is None or known["epoch"] != epoch:
+        known = _note_epoch(platform, epoch)
+    return datetime.fromisoformat(known["lost_at"]) if known["lost_at"] else None
+
+
+def _note_epoch(platform: Platform, epoch: str) -> dict[str, Any]:
     with platform.database.sessions.begin() as session:
-        row = session.get(Setting, EPOCH, with_for_update=True)
         now = database_now(session)
+        row = session.get(Setting, EPOCH, with_for_update=True)
         if row is None:
-            session.add(
-                Setting(name=EPOCH, value={"epoch": epoch, "lost_at": None}, updated_at=now)
-            )
-            return None
-        if row.value["epoch"] != epoch:
-            log.error("Redis lost its data: actions under way may have an unknown outcome")
+            row = Setting(name=EPOCH, value={"epoch": epoch, "lost_at": None}, updated_at=now)
+            session.add(row)
+        elif row.value["epoch"] != epoch:
+            log.error("Redis lost its data: the outcome of actions under way may be unknown")
             row.value = {"epoch": epoch, "lost_at": now.isoformat()}
             row.updated_at = now
             _look_at_everything(session, now)
-        lost_at = row.value["lost_at"]
-    return datetime.fromisoformat(lost_at) if lost_at else None
+        return dict(row.value)
 
 
 def _look_at_everything(session: Session, now: datetime) -> None:
