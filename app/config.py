@@ -98,8 +98,15 @@ class Config:
     http_max_response_bytes: int = 5 * 1024 * 1024
     #: Actions written in Python in code sources may run (in executors only).
     dynamic_actions: bool = False
-    #: Folder with one file per secret, for ``secret('name')`` in executors.
+    #: Folder with one file per secret, for ``secret://name`` in the input of actions; a folder
+    #: in it named like a project holds that project's own.
     secrets_dir: str = ""
+    #: Folder with key files for std.ssh; empty: ``private_key_filename`` is refused.
+    ssh_keys_dir: str = ""
+    #: File with the hosts that std.ssh may speak with, as OpenSSH keeps it; empty: any.
+    ssh_known_hosts: str = ""
+    #: ``proxy_command`` of std.ssh_proxied, which runs a program on the executor, is allowed.
+    ssh_proxy_command: bool = False
 
     # --- time and events -------------------------------------------------------------------
     cron_triggers: bool = True
@@ -124,6 +131,8 @@ class Config:
     expiration_older_than: int = 0
     #: Most finished executions kept; 0: all.
     expiration_max_finished: int = 0
+    #: States whose executions are never deleted so: SUCCESS, ERROR, CANCELLED.
+    expiration_ignored_states: tuple[str, ...] = ()
 
     # --- running ---------------------------------------------------------------------------
     #: ``console`` or ``json``.

@@ -40,8 +40,11 @@ from celery.worker import state
 from celery.worker.request import Request
 
 from app.actions.context import ActionContext
+from app.actions.dynamic import from_code
 from app.actions.registry import ActionType, Registry, standard_registry
+from app.actions.results import Result
 from app.actions.runner import exception_text, run, stored, timeout_text
+from app.actions.secrets import SecretNotFound, Secrets
 from app.broker import (
     ACTION_QUEUE,
     ACTION_RUN,
@@ -105,6 +108,7 @@ class Executor:
         #: Told from all others by what stands in the claims.
         self.name = f"{socket.gethostname()}:{secrets.token_hex(4)}"
         self._registry: Registry | None = None
+        self._secrets = Secrets(config.secrets_dir)
         self._ledger: Ledger | None = None
         self._broker: Broker | None = None
         #: Broker and ledger are the same server: storing and sending are one step.
@@ -181,14 +185,23 @@ class Executor:
         """Run the action within its time; its state and the result as JSON text."""
         name = request["action"]
         context = ActionContext.load(request.get("context") or {})
-        action = self.registry.find(name)
+        code = request.get("code")
+        action = (
+            from_code(name, code["source"], code["class_name"], allowed=self.config.dynamic_actions)
+            if code
+            else self.registry.find(name)
+        )
         if action is None:
             known = "The executor does not know this action: is its package installed there?"
             return State.ERROR, json.dumps(exception_text(name, context, known))
         limit = self.time_limit(request)
         try:
+            given, mask = self._secrets.resolve(request.get("input") or {}, context.project_id)
+        except SecretNotFound as err:
+            return State.ERROR, json.dumps(exception_text(action, context, str(err)))
+        try:
             with self._alarm(limit):
-                result = run(action, request.get("input") or {}, context)
+                result = run(action, given, context)
         except TimeIsUp:
             return State.ERROR, json.dumps(timeout_text(action, context, limit))
         except (SystemExit, KeyboardInterrupt) as err:
@@ -198,6 +211,8 @@ class Executor:
         if request.get("asynchronous") and result.state is State.SUCCESS:
             # It has begun; somebody else will report how it ends.
             return BEGUN, "null"
+        if mask is not None:
+            result = Result(result.state, mask(result.value))
         return stored(result, action, context, limit=self.config.max_result_bytes)
 
     @contextmanager

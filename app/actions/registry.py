@@ -222,7 +222,9 @@ def _from_class(name: str, cls: type) -> ActionType:
     method = getattr(cls, "run", None)
     if not callable(method):
         raise ActionRegistrationError(f"the class {cls.__name__} has no method run(context)")
-    init_parameters, accepts_any = parameters_of(inspect.getattr_static(cls, "__init__"), skip_first=True)
+    init_parameters, accepts_any = parameters_of(
+        inspect.getattr_static(cls, "__init__"), skip_first=True
+    )
     taken, takes_any = parameters_of(method, skip_first=True)
     takes_context = bool(taken) or takes_any
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from app.actions.egress import Egress
 from app.actions.registry import ActionType, from_function
 from app.actions.std import simple
+from app.actions.std.email import Email
 from app.actions.std.http import HTTP, check_bodies
+from app.actions.std.javascript import JavaScript
+from app.actions.std.ssh import SSH
 from app.config import Config
 
 #: How Mistral's own classes are called; the names show in texts that users match on.
@@ -23,7 +27,20 @@ def actions(config: Config) -> list[ActionType]:
         default_timeout=config.http_default_timeout,
         max_bytes=config.http_max_response_bytes,
     )
+    email = Email(egress)
+    javascript = JavaScript()
+    ssh = SSH(
+        egress,
+        keys=Path(config.ssh_keys_dir) if config.ssh_keys_dir else None,
+        known_hosts=Path(config.ssh_known_hosts) if config.ssh_known_hosts else None,
+        proxy_commands=config.ssh_proxy_command,
+        max_bytes=config.max_result_bytes,
+    )
     return [
+        _std("std.ssh", ssh.run, "SSHAction"),
+        _std("std.ssh_proxied", ssh.run_proxied, "SSHProxiedAction"),
+        _std("std.email", email.send, "SendEmailAction"),
+        *(_std(name, javascript.run, "JavaScriptAction") for name in ("std.javascript", "std.js")),
         _std("std.noop", simple.noop, "NoOpAction", inline=True),
         _std(
             "std.async_noop", simple.async_noop, "AsyncNoOpAction", asynchronous=True, inline=True
