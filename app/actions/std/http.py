@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import re
 import socket
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,6 +70,7 @@ class HTTP:
         url = url.strip()
         self._egress.check_url(url)
         self._check_proxies(proxies, url)
+        _check_bundle(verify)
         if timeout is None:
             timeout = self._default_timeout or None
         try:
@@ -101,9 +103,6 @@ class HTTP:
             raise
         except Exception as err:
             reason = _CREDENTIALS.sub("//***@", str(err))
-            if isinstance(err, OSError) and isinstance(verify, str) and verify in reason:
-                # Which files there are is nobody's business.
-                reason = "the CA bundle given as 'verify' cannot be used"
             raise HTTPFailed(f"Failed to send HTTP request: {reason}") from err
 
     def request_with_callback(
@@ -219,6 +218,15 @@ def _content(data: bytes, encoding: str | None, content_type: str) -> Any:
         return data.decode(encoding or "latin-1", errors="replace")
     except LookupError:
         return data.decode(errors="replace")
+
+
+def _check_bundle(verify: Any) -> None:
+    # One text for all reasons: which files there are is nobody's business.
+    if isinstance(verify, str):
+        try:
+            ssl.create_default_context(cafile=verify)
+        except (OSError, ValueError):
+            raise HTTPFailed("verify: there is no CA bundle that can be used") from None
 
 
 def _no_number(text: str) -> Any:
