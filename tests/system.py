@@ -93,6 +93,8 @@ class System:
         """Start processes, and return when they are at work."""
         for role in roles:
             self._count += 1
+            if role in self.workers:
+                self.workers[role].file.close()
             log = self.directory / f"{role}-{self._count}.log"
             name = ["-n", f"{role}{self._count}@%h"] if role != "beat" else []
             arguments = [*ROLES[role], "-l", "INFO", *name]
