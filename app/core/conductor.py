@@ -176,7 +176,10 @@ def _child_completed(run: WorkingCopy, event: ChildCompleted) -> None:
     child = run.find_child(event.child_id)
     if task is None or child is None or child.accepted or not child.state.terminal:
         return
-    if task.state.terminal or child.attempt != task.attempt:
+    if child.attempt != task.attempt:
+        return
+    if task.state.terminal:
+        run.accept_child(child.id, True)  # Late: recorded, not applied.
         return
     control.count_child(run, task, child)
 
