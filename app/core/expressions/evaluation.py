@@ -56,7 +56,8 @@ def check(text: str) -> None:
         jinja_language.parsed(text)
     else:
         for start, end in _spans(text, "<%", "%>"):
-            yaql_language.parsed(text[start + 2 : end - 2].strip())
+            # Compiled, not only parsed: it will soon be needed, and is kept.
+            yaql_language.compiled(text[start + 2 : end - 2].strip())
 
 
 def check_all(value: object, *, depth: int | None = None) -> None:

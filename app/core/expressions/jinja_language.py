@@ -215,11 +215,17 @@ def _finalized(value: Any) -> Any:
     return _as_text(value, run.budget)
 
 
+_DICT_VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+
+
 def _as_text(value: Any, budget: Budget) -> Any:
     if isinstance(value, (str, Undefined, range, Macro)):
         text = str(value)
         budget.charge(len(text))
         return value if isinstance(value, Markup) else text
+    if isinstance(value, _DICT_VIEWS):
+        budget.charge(budget.measure(list(value)))
+        return str(value)
     return text_of(value, budget)
 
 
@@ -618,6 +624,7 @@ def _sandbox() -> Sandbox:
 
 def _parsed(text: str) -> tuple[nodes.Template, bool]:
     """Return the tree of *text*, and whether it is one expression and nothing else."""
+    _fit(text)
     source = _single(text)
     if source is None:
         return parsed(text), False
@@ -657,15 +664,19 @@ def _single(text: str) -> str | None:
 
 def parsed(text: str) -> nodes.Template:
     """Return the tree of a template, or raise a ``JinjaGrammarError``."""
-    longest = configured().text * 10
-    if len(text) > longest:
-        raise JinjaGrammarError(f"A Jinja template has at most {longest} characters")
+    _fit(text)
     try:
         return _sandbox().parse(text)
     except TemplateSyntaxError as error:
         raise JinjaGrammarError(f"Syntax error '{error.message}'.") from error
     except RecursionError as error:
         raise JinjaGrammarError("The template is nested too deeply") from error
+
+
+def _fit(text: str) -> None:
+    longest = configured().text * 10
+    if len(text) > longest:
+        raise JinjaGrammarError(f"A Jinja template has at most {longest} characters")
 
 
 @lru_cache(maxsize=2048)
@@ -690,7 +701,10 @@ def references(text: str) -> frozenset[str]:
     Not those whose absence is provided for, by ``default`` or ``is defined``.
     """
     found: set[str] = set()
-    _collect(parsed(text), found)
+    try:
+        _collect(parsed(text), found)
+    except RecursionError as error:
+        raise JinjaGrammarError("The template is nested too deeply") from error
     return frozenset(found)
 
 

@@ -30,7 +30,10 @@ class Yaql:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.root = quickened(parsed(text))
+        try:
+            self.root = quickened(parsed(text))
+        except RecursionError as error:
+            raise YaqlGrammarError("The expression is nested too deeply") from error
         #: The names of ``$.a.b``; None when the expression is anything else.
         self.path = _path(self.root)
 
@@ -99,8 +102,6 @@ def parsed(text: str) -> Any:
         return copy.copy(engine.parser).parse(text, lexer=engine.lexer.clone())
     except exceptions.YaqlParsingException as error:
         raise YaqlGrammarError(error.message) from error
-    except RecursionError as error:
-        raise YaqlGrammarError("The expression is nested too deeply") from error
     except (ValueError, SyntaxError) as error:  # a number or an escape that is none
         raise YaqlGrammarError(f"Parse error: {error}") from error
 
@@ -154,7 +155,10 @@ def _rebinds(name: str) -> bool:
 def references(text: str) -> frozenset[str]:
     """Return the names read as ``$.name``, as far as can be told."""
     found: set[str] = set()
-    _collect(parsed(text), found)
+    try:
+        _collect(parsed(text), found)
+    except RecursionError as error:
+        raise YaqlGrammarError("The expression is nested too deeply") from error
     return frozenset(found)
 
 

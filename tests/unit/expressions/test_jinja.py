@@ -101,6 +101,7 @@ def reason(text: str, **functions: Any) -> str:
         ("v={{ _.n }}", "v=None"),
         ("v={{ _.l }}", "v=[1, 2, {'a': 3}]"),
         ("v={{ range(3) }}", "v=range(0, 3)"),
+        ("v={{ _.d.keys() }}", "v=dict_keys(['k', 'n'])"),
         ("{{ 1 }}\n", "1"),
         ("{{ 1 }}\n\nx", "1\n\nx"),
         ("{{ {'a': {'b': 1}} }}", "{'a': {'b': 1}}"),

@@ -264,9 +264,7 @@ def test_now_is_the_time_of_the_evaluation() -> None:
 
 def test_chance_comes_from_the_identifiers() -> None:
     first = iter(["a", "b", "a", "b"])
-    draws = [
-        value("[random(1, 6), random()]", new_uuid=lambda: next(first)) for _ in range(2)
-    ]
+    draws = [value("[random(1, 6), random()]", new_uuid=lambda: next(first)) for _ in range(2)]
     assert draws[0] == draws[1]
     assert 1 <= draws[0][0] <= 6
     assert 0 <= draws[0][1] < 1
