@@ -9,7 +9,7 @@ import flask_smorest
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
-from app.api import errors, resources
+from app.api import documentation, errors, resources
 from app.api.errors import Unsupported
 from app.api.identity import Authenticate, authentication
 from app.config import Config
@@ -50,6 +50,7 @@ def create_app(config: Config, *, platform: Platform | None = None) -> Flask:
     errors.register(app)
     for blueprint in resources.BLUEPRINTS:
         api.register_blueprint(blueprint)
+    app.register_blueprint(documentation.blp)
     return app
 
 
