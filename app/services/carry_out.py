@@ -17,7 +17,6 @@ from typing import Any
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
-from app.actions import foreign
 from app.actions.registry import CELERY_PREFIX
 from app.broker import ACTION_RUN, ENGINE_APPLY, ENGINE_QUEUE, Message, action_queue
 from app.core import commands as c
@@ -29,7 +28,7 @@ from app.core.states import TERMINAL
 from app.core.working_copy import Changes
 from app.models import ActionExecution, TaskExecution, WorkflowExecution
 from app.models import Context as ContextRow
-from app.services import event_log, mapping, outbox, stored, timers
+from app.services import event_log, foreign, mapping, outbox, stored, timers
 from app.services.event_log import LogEntry
 from app.services.mapping import A, E
 from app.services.platform import Platform

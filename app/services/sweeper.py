@@ -31,14 +31,13 @@ import prometheus_client
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
-from app.actions import foreign
 from app.actions.registry import CELERY_PREFIX
 from app.broker import ENGINE_APPLY, ENGINE_QUEUE, Message
 from app.core import events
 from app.core.states import State
 from app.ledger import Absent, Claimed, Expired, Finished, Standing
 from app.models.rows import ActionExecution, Setting, TaskExecution, WorkflowExecution
-from app.services import carry_out, outbox
+from app.services import carry_out, foreign, outbox
 from app.services.clock import database_now
 from app.services.outbox import unit_of_work
 from app.services.platform import Platform

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from app.actions.foreign import WrongInput, arguments_of, message_for
+from app.services.foreign import WrongInput, arguments_of, message_for
 from app.broker import ENGINE_FOREIGN, ENGINE_QUEUE
 from workers.foreign import plain
 
