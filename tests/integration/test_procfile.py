@@ -66,6 +66,8 @@ def test_every_line_starts_works_and_stops(host: dict[str, str], tmp_path: Path)
     api = f"http://127.0.0.1:{host['PORT']}"
 
     def ready() -> bool:
+        if ended := [name for name, process in processes.items() if not process.running]:
+            raise AssertionError(f"{ended[0]} ended\n{processes[ended[0]].tail(40)}")
         try:
             return requests.get(f"{api}/readyz", timeout=5).status_code == 200
         except requests.RequestException:
