@@ -215,7 +215,7 @@ def _finalized(value: Any) -> Any:
     return _as_text(value, run.budget)
 
 
-_DICT_VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+_DICT_VIEWS: tuple[type[Any], ...] = (type({}.keys()), type({}.values()), type({}.items()))
 
 
 def _as_text(value: Any, budget: Budget) -> Any:

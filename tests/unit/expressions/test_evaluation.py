@@ -184,8 +184,10 @@ def test_check_lets_well_formed_texts_through(text: str) -> None:
         (
             "<% 1 %> {{ 2 }}",
             MixedLanguagesError,
-            "The line already contains an expression of type 'jinja'. Mixing expression types"
-            " in a single line is not allowed.",
+            (
+                "The line already contains an expression of type 'jinja'. Mixing expression types"
+                " in a single line is not allowed."
+            ),
         ),
     ],
 )

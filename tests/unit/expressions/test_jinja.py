@@ -116,8 +116,8 @@ def reason(text: str, **functions: Any) -> str:
         ("{% if _.b %}yes{% else %}no{% endif %}", "yes"),
         ("{% set a = 1 %}{{ a }}", "1"),
         ("{% macro f(x) %}<{{ x }}>{% endmacro %}{{ f(1) ~ f(2) }}", "<1><2>"),
-        ("{% set ns = namespace(n=0) %}{% for i in [1, 2] %}{% set ns.n = ns.n + i %}"
-         "{% endfor %}{{ ns.n }}", "3"),
+        (("{% set ns = namespace(n=0) %}{% for i in [1, 2] %}{% set ns.n = ns.n + i %}"
+         "{% endfor %}{{ ns.n }}"), "3"),
         ("{% filter upper %}a{{ _.s }}{% endfilter %}", "ASTR"),
         # Marks that are not part of the expression (refused by Mistral).
         ("{{- _.x -}}", 1),

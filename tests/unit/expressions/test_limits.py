@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -74,8 +75,10 @@ def refusal(text: str, *, within: float = 2.5) -> str:
         "<% range(1000).select(range(1000).toList()).len() %>",
         "<% [1].cycle().memorize().len() %>",
         "{% for i in range(1000) %}{% for j in range(1000) %}{% endfor %}{% endfor %}",
-        "{% for i in [1] recursive %}{% for j in range(99999) %}{% endfor %}"
-        "{{ loop([1, 2]) }}{% endfor %}",
+        (
+            "{% for i in [1] recursive %}{% for j in range(99999) %}{% endfor %}"
+            "{{ loop([1, 2]) }}{% endfor %}"
+        ),
         "{{ range(99999) | map('string') | map('upper') | list | length }}",
     ],
 )
@@ -115,16 +118,22 @@ def test_what_never_ends_takes_too_many_steps(text: str) -> None:
         "{{ [0] * 2000000000 }}",
         "{{ 2000000000 * [0] }}",
         "{{ 'a' * 2000000000 }}",
-        "{% set n = namespace(x='x') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
-        "{% set n = namespace(x='x') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}",
-        "{% set n = namespace(x=1) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}",
-        "{% set n = namespace(x=1) %}{% for i in range(60) %}{% set n.x = (n.x, n.x) %}{% endfor %}",
-        "{% set n = namespace(x=1) %}{% for i in range(60) %}"
-        "{% set n.x = {'a': n.x, 'b': n.x} %}{% endfor %}",
-        "{% set n = namespace(x=1) %}{% for i in range(60) %}"
-        "{% set n.x = dict(a=n.x, b=n.x) %}{% endfor %}",
-        "{% set n = namespace(x='x') %}{% for i in range(60) %}"
-        "{% set y %}{{ n.x }}{{ n.x }}{% endset %}{% set n.x = y %}{% endfor %}",
+        "{% set n=namespace(x='x') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+        "{% set n=namespace(x='x') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}",
+        "{% set n=namespace(x=1) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}",
+        "{% set n=namespace(x=1) %}{% for i in range(60) %}{% set n.x = (n.x, n.x) %}{% endfor %}",
+        (
+            "{% set n=namespace(x=1) %}{% for i in range(60) %}"
+            "{% set n.x = {'a': n.x, 'b': n.x} %}{% endfor %}"
+        ),
+        (
+            "{% set n=namespace(x=1) %}{% for i in range(60) %}"
+            "{% set n.x = dict(a=n.x, b=n.x) %}{% endfor %}"
+        ),
+        (
+            "{% set n=namespace(x='x') %}{% for i in range(60) %}"
+            "{% set y %}{{ n.x }}{{ n.x }}{% endset %}{% set n.x = y %}{% endfor %}"
+        ),
         "{{ 'x' | center(2000000000) }}",
         "{{ 'x' | center(width=2000000000) }}",
         "{{ 'x'.center(2000000000) }}",
@@ -190,7 +199,7 @@ def test_the_result_may_not_be_too_large() -> None:
         "{{ 2 ** 1000000000 }}",
         "{{ (-2) ** 1000000000 }}",
         "{{ 10 ** (10 ** 10) }}",
-        "{% set n = namespace(x=2) %}{% for i in range(60) %}{% set n.x = n.x * n.x %}{% endfor %}",
+        "{% set n=namespace(x=2) %}{% for i in range(60) %}{% set n.x = n.x * n.x %}{% endfor %}",
     ],
 )
 def test_an_integer_may_not_be_too_large(text: str) -> None:
@@ -281,7 +290,7 @@ def test_finding_expressions_takes_linear_time() -> None:
 
 def test_long_expressions_are_refused() -> None:
     for text in (f"<% [{'1, ' * 50_000}1] %>", "{{ " + "1 + " * 400_000 + "1 }}"):
-        with pytest.raises(GrammarError, match="at most 1?[0]*[0-9]+ characters"):
+        with pytest.raises(GrammarError, match=r"at most 10+ characters"):
             check(text)
         with pytest.raises(EvaluationError, match="at most"):
             evaluate(text, {})
@@ -301,10 +310,8 @@ def test_long_expressions_are_refused() -> None:
 )
 def test_deeply_nested_expressions_end(text: str) -> None:
     began = time.monotonic()
-    try:
+    with contextlib.suppress(EvaluationError):
         evaluate(text, {})
-    except EvaluationError:
-        pass
     assert time.monotonic() - began < 5
 
 
