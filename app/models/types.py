@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,8 +25,14 @@ def dumps(value: Any) -> str:
         return json.dumps(value, separators=(",", ":"))
 
 
-def loads(text: str | bytes) -> Any:
+#: So many digits may not fit 64 bits, and orjson would make a rounded float of them.
+_LONG_NUMBER = re.compile(r"[0-9]{19}")
+
+
+def loads(text: str) -> Any:
     """The value of a JSON *text*."""
+    if _LONG_NUMBER.search(text):
+        return json.loads(text)
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
