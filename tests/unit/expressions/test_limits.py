@@ -32,16 +32,19 @@ FUNCTIONS = Functions(new_uuid=lambda: "0a0a0a0a-0000-4000-8000-000000000000")
 
 @pytest.fixture(autouse=True)
 def limits() -> Iterator[None]:
-    """Hold expressions to a tenth of what they may usually cost."""
+    """Hold expressions to a fraction of what they may usually cost; but for time.
+
+    What is counted is the same on any machine, what is timed is not.
+    """
     before = configured()
     configure(
-        Limits(seconds=1, steps=100_000, size=1_000_000, memory=10_000_000, regex_seconds=0.2)
+        Limits(seconds=60, steps=100_000, size=1_000_000, memory=10_000_000, regex_seconds=0.2)
     )
     yield
     configure(before)
 
 
-def refusal(text: str, *, within: float = 2.5) -> str:
+def refusal(text: str, *, within: float = 30) -> str:
     began = time.monotonic()
     with pytest.raises(EvaluationError) as caught:
         evaluate(text, DATA, FUNCTIONS)
@@ -252,7 +255,7 @@ def test_single_calls_that_could_do_harm_are_refused(text: str, expected: str) -
     ],
 )
 def test_recursion_ends(text: str) -> None:
-    assert refusal(text, within=4) == "The expression recurses too deeply"
+    assert refusal(text) == "The expression recurses too deeply"
 
 
 def test_an_expression_that_takes_too_long_is_given_up() -> None:
@@ -285,7 +288,7 @@ def test_finding_expressions_takes_linear_time() -> None:
     for text in ("<%" * 500_000, "{{" * 500_000, "{%" * 500_000, "<% a\n" * 200_000 + "%>"):
         is_expression(text)
         evaluate(text[:-2], {})
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20  # quadratic would be minutes
 
 
 def test_long_expressions_are_refused() -> None:
@@ -312,7 +315,7 @@ def test_deeply_nested_expressions_end(text: str) -> None:
     began = time.monotonic()
     with contextlib.suppress(EvaluationError):
         evaluate(text, {})
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_the_budget_is_for_each_evaluation() -> None:

@@ -49,6 +49,7 @@ def outcome(expression: yaql_language.Yaql, context: Any) -> Any:
         return type(error), error.message
 
 
+@settings(deadline=None)
 @given(contexts, names)
 def test_an_expression_of_one_variable_is_its_value(context: dict[str, Any], name: str) -> None:
     context = {**context, name: context}
@@ -57,6 +58,7 @@ def test_an_expression_of_one_variable_is_its_value(context: dict[str, Any], nam
             assert evaluate(text, data) == context[name]
 
 
+@settings(deadline=None)
 @given(json_data, names)
 def test_any_value_survives(value: Any, name: str) -> None:
     result = evaluate(f"<% $.{name} %>", {name: value})
@@ -66,6 +68,7 @@ def test_any_value_survives(value: Any, name: str) -> None:
     assert json.dumps(result) == json.dumps([value])
 
 
+@settings(deadline=None)
 @given(contexts, paths)
 def test_a_plain_path_takes_a_short_cut_to_the_same_place(
     context: dict[str, Any], path: list[str]
@@ -78,11 +81,13 @@ def test_a_plain_path_takes_a_short_cut_to_the_same_place(
         assert outcome(quick, data) == outcome(slow, data)
 
 
+@settings(deadline=None)
 @given(json_data)
 def test_data_without_expressions_come_back_themselves(value: Any) -> None:
     assert evaluate_recursively(value, {}) is value
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="<%>{}$ a1\n", max_size=20))
 def test_any_text_gives_a_value_or_an_expressions_error(text: str) -> None:
     try:
