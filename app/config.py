@@ -199,7 +199,8 @@ def database_url(url: str) -> str:
             return "postgresql+psycopg://" + url.removeprefix(prefix)
     if not url.startswith(("sqlite", "postgresql+psycopg://")):
         raise ConfigError(
-            f"{PREFIX}DATABASE_URL: expected sqlite:///... or postgresql://..., got {url.split(':')[0]}:..."
+            f"{PREFIX}DATABASE_URL: expected sqlite:///... or postgresql://..., "
+            f"got {url.split(':')[0]}:..."
         )
     return url
 

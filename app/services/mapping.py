@@ -86,7 +86,8 @@ def conductor_of_execution(execution: Execution) -> dict[str, Any]:
 
 def select_tasks() -> Select[Any]:
     return select(
-        T.id, T.workflow_execution_id, T.name, T.type, T.number, T.state, T.state_info, T.created_at, T.attempt,
+        T.id, T.workflow_execution_id, T.name, T.type, T.number, T.state, T.state_info,
+        T.created_at, T.attempt,
         T.inbound_context_id, T.outbound_context_id, T.published, T.published_global,
         T.processed, T.has_next_tasks, T.next_tasks, T.error_handled, T.runtime_context,
         T.conductor, T.unique_key, T.started_at, T.finished_at, T.updated_at,

@@ -136,7 +136,11 @@ def _sweep_actions(platform: Platform, limit: int, lost_at: datetime | None) -> 
             if isinstance(standing, Claimed):
                 again[row.id] = now + timedelta(seconds=standing.seconds + 1)
                 continue
-            kind, messages = _repair(session, row, standing, lost_at)
+            try:
+                kind, messages = _repair(session, row, standing, lost_at)
+            except Exception:  # a fault of ours about one action must not leave the rest alone
+                log.exception("action %s cannot be repaired; tried again later", row.id)
+                continue
             if kind is None:
                 again[row.id] = None  # its result comes from outside, whenever that is
                 continue
@@ -214,7 +218,9 @@ def _message(session: Session, row: ActionExecution) -> Message:
             "workflow_execution_id": row.workflow_execution_id,
             "task_name": task.name,
             "task_execution_id": task.id,
-            "with_items_index": row.index if "with_items" in (task.runtime_context or {}) else None,
+            "with_items_index": row.item_index
+            if "with_items" in (task.runtime_context or {})
+            else None,
         }
     return carry_out.request_message(
         {
@@ -373,7 +379,7 @@ def _endings(session: Session, parents: Sequence[str]) -> list[tuple[str, dict[s
     found = []
     for row, parent_id in rows:
         event = events.ChildCompleted(
-            task_id=row.task_execution_id,
+            task_id=row.task_execution_id or "",
             child_id=row.id,
             index=row.item_index,
             state=State(row.state),

@@ -5,6 +5,7 @@ It knows nothing of what the processes do.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -86,9 +87,9 @@ def fork(run: Callable[[], object], log: Path | None, *, session: bool = True) -
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
-    if pid:
-        return pid
-    _child(run, log, session, parent)
+    if not pid:
+        _child(run, log, session, parent)
+    return pid
 
 
 def _child(run: Callable[[], object], log: Path | None, session: bool, parent: int) -> NoReturn:
@@ -125,10 +126,8 @@ def _child(run: Callable[[], object], log: Path | None, session: bool, parent: i
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with contextlib.suppress(OSError, ValueError):
                 stream.flush()
-            except (OSError, ValueError):
-                pass
         # Not our parent's exit handlers.
         os._exit(status)
 
@@ -174,10 +173,8 @@ def describe(status: int) -> str:
 
 def signal_group(pid: int, number: signal.Signals) -> None:
     """Send a signal to a process that leads a session, and to all in it."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def identity(pid: int) -> str | None:

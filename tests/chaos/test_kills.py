@@ -1,9 +1,8 @@
-"""Whatever is killed, and whenever: every execution ends once, and nothing runs twice in silence."""
+"""Whatever is killed, and whenever: all executions end once, nothing runs twice in silence."""
 
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,8 @@ from tests.processes import wait_for
 from tests.servers import redis_server
 from tests.system import System, system
 
-EXECUTIONS = 240
+EXECUTIONS = 260
+KILLS = 3
 WORKFLOWS = """
 version: '2.0'
 
@@ -56,7 +56,7 @@ below:
   tasks:
     t: {action: "test.note key=\\"<% $.key %>:below\\"", safe-rerun: true}
 """
-ROLES = ("engine", "executor", "beat", "web")
+ROLES = ("engine", "executor", "beat")
 
 
 @pytest.fixture
@@ -69,11 +69,9 @@ def whole(tmp_path: Path, database_url: str) -> Iterator[System]:
         yield whole
 
 
-def ended(whole: System) -> tuple[int, int]:
-    """How many executions have ended, and how many there are, sub-workflows included."""
-    states = whole.states()
-    total = sum(states.values())
-    return total - states.get("RUNNING", 0), total
+def ended(whole: System) -> int:
+    """How many executions have ended, sub-workflows included."""
+    return sum(count for state, count in whole.states().items() if state != "RUNNING")
 
 
 def check(whole: System, ids: list[str]) -> None:
@@ -117,9 +115,13 @@ def check(whole: System, ids: list[str]) -> None:
             assert "cannot be re-run safely" in once.output["result"]
         # What is safe has run, if need be again.
         for part in ("again", "item0", "item1", "item2", "below"):
+            if executions[execution_id].state != "SUCCESS":
+                break
             assert began[f"{key}:{part}"] >= 1, f"{key}:{part}"
-    assert {executions[each].state for each in ids} == {"SUCCESS"}
-    assert len(executions) == 2 * len(ids)
+    for each in ids:
+        # An action that dies with its executor again and again is given up, and says so.
+        if executions[each].state != "SUCCESS":
+            assert "The executor died while it ran the action" in executions[each].state_info
     wait_for(lambda: whole.client.hlen("celeriac.in_hand") == 0, what=whole.logs)
 
 
@@ -129,26 +131,21 @@ def outbox(whole: System) -> int:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("victims", [("engine",), ("executor",), ("beat", "engine"), ROLES[:3]])
+@pytest.mark.parametrize("victims", [("engine",), ("executor",), ("beat", "engine"), ROLES])
 def test_every_execution_ends_once_whatever_is_killed(
     whole: System, victims: tuple[str, ...]
 ) -> None:
     chance = random.Random(str(victims))
     whole.start("engine", "executor", "beat")
     ids = [whole.run("mixed", {"key": f"k{number}"}) for number in range(EXECUTIONS)]
-    kills = 0
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        done, total = ended(whole)
-        if done == total == 2 * EXECUTIONS or kills >= 6:
-            break
-        # Work goes on in between, or nothing would ever be in flight.
-        moment = chance.uniform(0.3, 1.5)
-        wait_for(lambda began=time.monotonic(): time.monotonic() - began > moment)
+    for _ in range(KILLS):
+        # Killed at some moment between the next end and the twentieth from now.
+        target = ended(whole) + chance.randint(1, 20)
+        wait_for(lambda target=target: ended(whole) >= target, what=whole.logs)
         whole.kill(*victims)
+        unfinished = len(whole.unfinished_ids())
+        assert unfinished >= 200, "too little was in flight"
         whole.start(*victims)
-        kills += 1
-    assert kills >= 3, "it was over before anything could be killed"
+        ids += [whole.run("mixed", {"key": f"k{n}"}) for n in range(len(ids), len(ids) + 60)]
     check(whole, ids)
     wait_for(lambda: outbox(whole) == 0, what=whole.logs)
-

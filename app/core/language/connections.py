@@ -37,7 +37,7 @@ def _few_enough(findings: Findings, workflow: CheckedWorkflow, limits: Limits) -
     if workflow.defaults is not None:
         defaults = workflow.defaults.edges
     count = sum(
-        len(task.edges.get(clause) or defaults.get(clause, ()))
+        len(task.edges.get(clause) or defaults.get(clause) or ())
         for task in workflow.tasks.values()
         for clause in CLAUSES
     )

@@ -374,7 +374,8 @@ class _Events:
             self.problems.append(
                 Problem(
                     message=f"The key '{key.text[:_LONGEST_STEP]}' stands here twice; "
-                    f"the first, in line {earlier.key_line}, is ignored (line {key.line}, column {key.column})",
+                    f"the first, in line {earlier.key_line}, is ignored "
+                    f"(line {key.line}, column {key.column})",
                     path=self._path(key.text),
                     line=key.line,
                     column=key.column,

@@ -149,7 +149,7 @@ class Run:
     ) -> ActionSpec | ActionInfo | None:
         if name in self.world.actions:
             return self.world.actions[name]
-        if name.startswith("std.") or name.startswith("my."):
+        if name.startswith(("std.", "my.")):
             return Plain(name, asynchronous=name == "std.async_noop")
         return None
 
@@ -198,9 +198,7 @@ class Run:
             self.all_actions[action_id] = replace(execution.actions[action_id], new=False)
         for context_id in changes.contexts:
             self.all_contexts[context_id] = execution.contexts[context_id]
-        self.execution = replace(
-            execution, tasks={}, actions={}, contexts={}, accepted_children={}
-        )
+        self.execution = replace(execution, tasks={}, actions={}, contexts={}, accepted_children={})
         self.commands.extend(made)
         for command in made:
             self._carry_out(command)

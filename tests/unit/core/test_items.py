@@ -1,7 +1,6 @@
-from tests.unit.core.story import play
-
 from app.core import events as e
 from app.core.states import State
+from tests.unit.core.story import play
 
 ITEMS = """
 w:

@@ -1,6 +1,5 @@
-from tests.unit.core.story import play
-
 from app.core import events as e
+from tests.unit.core.story import play
 
 
 def test_a_join_waits_for_every_branch_and_sees_all_their_variables():

@@ -1,7 +1,7 @@
 import pytest
-from tests.unit.core.story import later, play
 
 from app.core import events as e
+from tests.unit.core.story import later, play
 
 
 def test_retries_come_after_the_delay_and_end_with_the_last_error():
@@ -34,7 +34,11 @@ def test_continue_on_repeats_a_success_until_it_is_false():
 
 def test_continue_on_that_is_false_ends_an_error_without_a_retry():
     run = play(
-        "w: {tasks: {a: {action: std.fail, retry: {count: 3, delay: 0, continue-on: '<% false %>'}}}}"
+        """
+        w:
+          tasks:
+            a: {action: std.fail, retry: {count: 3, delay: 0, continue-on: '<% false %>'}}
+        """
     )
     assert (run.state, len(run.all_actions)) == ("ERROR", 1)
 
@@ -100,9 +104,7 @@ def test_a_timeout_fails_the_task_and_stops_its_action():
 
 
 def test_every_attempt_has_its_own_timeout():
-    run = play(
-        "w: {tasks: {a: {action: std.async_noop, timeout: 4, retry: {count: 1, delay: 1}}}}"
-    )
+    run = play("w: {tasks: {a: {action: std.async_noop, timeout: 4, retry: {count: 1, delay: 1}}}}")
     run.fire()
     assert run.states() == {"a": "DELAYED"}
     run.fire()
@@ -130,7 +132,12 @@ def test_pause_before_holds_the_execution_until_it_is_resumed():
 @pytest.mark.parametrize("policy", ["wait-before", "timeout", "concurrency"])
 def test_a_policy_value_of_the_wrong_type_fails_the_execution(policy):
     run = play(
-        f"w: {{tasks: {{a: {{with-items: 'i in [1]', {policy}: \"<% 'x' %>\", on-error: b}}, b: {{}}}}}}"
+        f"""
+        w:
+          tasks:
+            a: {{with-items: 'i in [1]', {policy}: "<% 'x' %>", on-error: b}}
+            b: {{}}
+        """
     )
     assert (run.state, run.states()) == ("ERROR", {"a": "ERROR"})
     assert "Invalid data type in" in run.execution.state_info

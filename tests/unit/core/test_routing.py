@@ -1,6 +1,5 @@
-from tests.unit.core.story import play
-
 from app.core import events as e
+from tests.unit.core.story import play
 
 
 def test_both_clauses_run_and_the_same_target_runs_twice():
@@ -27,7 +26,9 @@ def test_on_complete_alone_does_not_handle_an_error():
     run = play("w: {tasks: {a: {action: std.fail, on-complete: b}, b: {}}}")
     assert run.states() == {"a": "ERROR", "b": "SUCCESS"}
     assert run.state == "ERROR"
-    assert run.execution.state_info.startswith("Failure caused by error in tasks: a\n\n  a [task_ex")
+    assert run.execution.state_info.startswith(
+        "Failure caused by error in tasks: a\n\n  a [task_ex"
+    )
 
 
 def test_noop_handles_an_error():

@@ -1,3 +1,6 @@
+import pytest
+
+from app.core.errors import InvalidTransition
 from app.core.states import (
     ACTION_TRANSITIONS,
     EXECUTION_TRANSITIONS,
@@ -6,9 +9,6 @@ from app.core.states import (
     State,
     transition,
 )
-import pytest
-
-from app.core.errors import InvalidTransition
 
 
 def test_every_state_of_a_task_has_a_row():

@@ -1,7 +1,6 @@
-from tests.unit.core.story import play
-
 from app.core import events as e
 from app.core.states import State
+from tests.unit.core.story import play
 
 NESTED = """
 w:
@@ -22,7 +21,11 @@ def test_results_travel_up():
     run = play(NESTED)
     mid = run.children_of("a")[0]
     mid.children_of("b")[0].complete("c")
-    assert (mid.state, run.state, run.states()) == ("SUCCESS", "SUCCESS", {"a": "SUCCESS", "z": "SUCCESS"})
+    assert (mid.state, run.state, run.states()) == (
+        "SUCCESS",
+        "SUCCESS",
+        {"a": "SUCCESS", "z": "SUCCESS"},
+    )
 
 
 def test_errors_travel_up_and_may_be_handled():
@@ -93,7 +96,10 @@ def test_undeclared_names_become_params_of_the_child():
 
 def test_missing_input_of_a_child_fails_only_the_task():
     run = play(
-        "{w: {tasks: {a: {workflow: child, on-error: b}, b: {}}}, child: {input: [k], tasks: {c: {}}}}"
+        """
+        w: {tasks: {a: {workflow: child, on-error: b}, b: {}}}
+        child: {input: [k], tasks: {c: {}}}
+        """
     )
     assert (run.state, run.children_of("a")) == ("SUCCESS", [])
     assert run.named("a").state_info.startswith("Invalid input [name=child")
