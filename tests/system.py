@@ -165,6 +165,15 @@ class System:
         assert len(found) == len(ids)
         return list(found)
 
+    def unfinished_ids(self) -> list[str]:
+        """The executions that have not ended."""
+        with self.platform.database.read() as session:
+            return list(
+                session.scalars(
+                    select(WorkflowExecution.id).where(WorkflowExecution.finished_at.is_(None))
+                )
+            )
+
     def unfinished(self) -> str:
         """What has not ended, for the message of a test that failed."""
         with self.platform.database.read() as session:

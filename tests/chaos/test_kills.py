@@ -1,4 +1,4 @@
-"""Whatever is killed, and whenever: all executions end once, nothing runs twice in silence."""
+"""Whatever is killed: every execution ends once, and nothing runs twice in silence."""
 
 from __future__ import annotations
 
