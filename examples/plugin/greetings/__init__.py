@@ -1,0 +1,1 @@
+"""Actions that greet: an example of a plug-in."""
