@@ -15,7 +15,7 @@ from app.broker import (
     BrokerUnavailable,
     Message,
 )
-from app.services import sweeper, timers
+from app.services import maintenance, sweeper, timers
 from workers.process import Process
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ def register(app: Celery, process: Process) -> None:
     def sweep() -> None:
         """Look after what was left behind."""
         sweeper.sweep(process.platform)
+        maintenance.advance(process.platform)
 
     interval = process.config.sweep_interval
     app.conf.beat_schedule = {
