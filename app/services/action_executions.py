@@ -67,6 +67,12 @@ def update(
                 "action execution."
             )
         transition(ACTION_TRANSITIONS, current, target)
+    elif current is State.CANCELLED and row.state_info:
+        # The engine gave it up; what it came to after all is worth keeping, and changes nothing.
+        row.state = str(target)
+        row.output = {"result": _result(target, output)}
+        row.updated_at = utcnow()
+        return row
     elif current.terminal:
         raise Refused(f"Action {id} is already completed")
     event = _reported(row, target, output)
@@ -83,12 +89,13 @@ def _reported(row: ActionExecution, state: State, output: Any) -> Event:
         return events.ActionPaused(action_id=row.id)
     if state is State.RUNNING:
         return events.ActionResumed(action_id=row.id)
-    result: Any = None
+    return events.ActionCompleted(action_id=row.id, state=state, result=_result(state, output))
+
+
+def _result(state: State, output: Any) -> Any:
     if state is State.SUCCESS:
-        result = {} if output is None else output
-    elif state is State.ERROR:
-        result = output or "Unknown error"
-    return events.ActionCompleted(action_id=row.id, state=state, result=result)
+        return {} if output is None else output
+    return (output or "Unknown error") if state is State.ERROR else None
 
 
 def delete(session: Session, actor: Actor, id: str, *, allowed: bool) -> None:
@@ -193,7 +200,7 @@ def _run_and_wait(
     save: bool,
 ) -> ActionExecution:
     action_id = str(uuid.uuid4())
-    state, value = _result(platform, actor, plan, params, action_id)
+    state, value = _run_now(platform, actor, plan, params, action_id)
     row = ActionExecution(
         id=action_id if save else None,
         name=plan.name,
@@ -221,7 +228,7 @@ def _run_and_wait(
     return row
 
 
-def _result(
+def _run_now(
     platform: Platform, actor: Actor, plan: _Alone, params: Mapping[str, Any], action_id: str
 ) -> tuple[State, Any]:
     target = params.get("target")

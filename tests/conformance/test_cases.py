@@ -43,7 +43,7 @@ def service(tmp_path: Path, database_url: str, clean_redis_url: str) -> Iterator
     with system(
         tmp_path, database_url=database_url, redis_url=clean_redis_url, **settings
     ) as celeriac:
-        celeriac.start("engine", "executor", "beat")
+        celeriac.start("engine", "executor", "notifier", "beat")
         arguments = ["gunicorn", "app.wsgi:app", "--bind", f"127.0.0.1:{port}"]
         arguments += ["--worker-class", "gthread", "--threads", "16", "--no-control-socket"]
         url = f"http://127.0.0.1:{port}"
