@@ -53,6 +53,7 @@ _WORKER = [*_CELERY, "worker", "-O", "fair", "--without-gossip", "--without-ming
 ROLES = {
     "engine": [*_WORKER, "-Q", "engine,scheduler", "-c", "1", "--prefetch-multiplier", "500"],
     "executor": [*_WORKER, "-Q", "actions", "-c", "4", "--prefetch-multiplier", "1"],
+    "notifier": [*_WORKER, "-Q", "notify", "-c", "1"],
     "beat": [*_CELERY, "beat"],
 }
 
