@@ -33,9 +33,13 @@ _NAME = "maintenance"
 _BATCH = 20
 
 
+#: Made once and of plain columns: every request that writes asks it.
+_STATUS = select(Setting.__table__.c.value).where(Setting.__table__.c.name == _NAME)
+
+
 def status(session: Session) -> str:
     """RUNNING, PAUSING or PAUSED."""
-    value = session.scalar(select(Setting.value).where(Setting.name == _NAME))
+    value = session.execute(_STATUS).scalar()
     return str(value["status"]) if value else RUNNING
 
 
@@ -67,7 +71,7 @@ def advance(platform: Platform) -> str:
     Costs one small query when nothing is to be done. May be called by anybody at any time.
     """
     with platform.database.read() as session:
-        value = session.scalar(select(Setting.value).where(Setting.name == _NAME))
+        value = session.execute(_STATUS).scalar()
     if not value or (value["status"] == RUNNING and not value["paused"]):
         return RUNNING
     if value["status"] == PAUSED:
