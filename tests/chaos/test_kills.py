@@ -15,7 +15,7 @@ from tests.processes import wait_for
 from tests.servers import redis_server
 from tests.system import System, system
 
-EXECUTIONS = 260
+IN_FLIGHT = 250
 KILLS = 3
 WORKFLOWS = """
 version: '2.0'
@@ -137,15 +137,15 @@ def test_every_execution_ends_once_whatever_is_killed(
 ) -> None:
     chance = random.Random(str(victims))
     whole.start("engine", "executor", "beat")
-    ids = [whole.run("mixed", {"key": f"k{number}"}) for number in range(EXECUTIONS)]
+    ids: list[str] = []
     for _ in range(KILLS):
-        # Killed at some moment between the next end and the twentieth from now.
-        target = ended(whole) + chance.randint(1, 20)
+        while len(whole.unfinished_ids()) < IN_FLIGHT:
+            ids += [whole.run("mixed", {"key": f"k{n}"}) for n in range(len(ids), len(ids) + 20)]
+        # Killed at some moment between the next end and the fifth from now.
+        target = ended(whole) + chance.randint(1, 5)
         wait_for(lambda target=target: ended(whole) >= target, what=whole.logs)
         whole.kill(*victims)
-        unfinished = len(whole.unfinished_ids())
-        assert unfinished >= 200, "too little was in flight"
+        assert len(whole.unfinished_ids()) >= 200, "too little was in flight"
         whole.start(*victims)
-        ids += [whole.run("mixed", {"key": f"k{n}"}) for n in range(len(ids), len(ids) + 60)]
     check(whole, ids)
     wait_for(lambda: outbox(whole) == 0, what=whole.logs)
