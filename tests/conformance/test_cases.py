@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-import requests
-
-from tests.processes import running, wait_for
-from tests.servers.process import free_port
-from tests.system import system
 
 HERE = Path(__file__).parent
 #: Cases that run at the same time. Most of them wait most of the time.
@@ -33,30 +27,6 @@ def _load(name: str) -> ModuleType:
 
 
 harness = _load("harness")
-
-
-@pytest.fixture
-def service(tmp_path: Path, database_url: str, clean_redis_url: str) -> Iterator[str]:
-    """The address of a whole Celeriac that may call this machine."""
-    settings = {"CELERIAC_HTTP_DENIED_NETWORKS": "169.254.0.0/16"}
-    port = free_port()
-    with system(
-        tmp_path, database_url=database_url, redis_url=clean_redis_url, **settings
-    ) as celeriac:
-        celeriac.start("engine", "executor", "notifier", "beat")
-        arguments = ["gunicorn", "app.wsgi:app", "--bind", f"127.0.0.1:{port}"]
-        arguments += ["--worker-class", "gthread", "--threads", "16", "--no-control-socket"]
-        url = f"http://127.0.0.1:{port}"
-        with running(arguments, celeriac.environment, tmp_path / "web.log"):
-            wait_for(lambda: _answers(url), what=celeriac.logs)
-            yield url
-
-
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/healthz", timeout=2).status_code == 200
-    except requests.ConnectionError:
-        return False
 
 
 @pytest.mark.timeout(900)
