@@ -29,7 +29,7 @@ class Config:
     database_pool_size: int = 5
 
     # --- API -------------------------------------------------------------------------------
-    #: ``none`` (no authentication; loopback only unless insecure is set), ``token`` or ``jwt``.
+    #: ``none`` (no authentication; loopback only unless insecure is set) or ``token``.
     auth_mode: str = "none"
     #: Mode ``token``: a line for each token with its SHA-256 in hex, the project, the roles with
     #: commas between them, and the user. Best kept in a file: ``CELERIAC_AUTH_TOKENS_FILE``.
@@ -153,7 +153,7 @@ class Config:
                     f"{PREFIX}{name.upper()}: expected a positive number, got {value}"
                 )
         _choice("validation_mode", self.validation_mode, ("mandatory", "enabled", "disabled"))
-        _choice("auth_mode", self.auth_mode, ("none", "token", "jwt"))
+        _choice("auth_mode", self.auth_mode, ("none", "token"))
         _choice("cron_catch_up", self.cron_catch_up, ("once", "skip"))
         _choice("log_format", self.log_format, ("console", "json"))
         object.__setattr__(self, "database_url", database_url(self.database_url))
