@@ -10,7 +10,7 @@ def greet(name: str, greeting: str = "Hello") -> str:
 
 def ask(question: str, *, context=None) -> None:
     """Asks a question that a person answers later, by reporting the action's result."""
-    print(f"{question} Answer with PUT {context.callback_url}")  # noqa: T201 - it asks
+    print(f"{question} Answer with PUT {context.callback_url}")
 
 
 # Returning means that the question is asked, not that it is answered.
