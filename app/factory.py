@@ -14,6 +14,7 @@ from app.api.errors import Unsupported
 from app.api.identity import Authenticate, authentication
 from app.config import Config
 from app.services.platform import Platform
+from app.web import pages
 
 #: What the OpenAPI document says of the whole.
 _DOCUMENT = {
@@ -51,6 +52,7 @@ def create_app(config: Config, *, platform: Platform | None = None) -> Flask:
     for blueprint in resources.BLUEPRINTS:
         api.register_blueprint(blueprint)
     app.register_blueprint(documentation.blp)
+    app.register_blueprint(pages.blueprint)
     return app
 
 
