@@ -23,7 +23,7 @@ from app.core.language import load_action
 from app.core.language.specs import ActionSpec
 from app.core.states import ACTION_TRANSITIONS, State, transition
 from app.models import ActionDefinition, ActionExecution, utcnow
-from app.services import action_runs, actors, definitions, executions, outbox, stored
+from app.services import action_runs, actors, code_sources, definitions, executions, outbox, stored
 from app.services.actors import Actor
 from app.services.carry_out import request_message
 from app.services.errors import NotAllowed, NotFound, Refused, Unavailable
@@ -122,6 +122,8 @@ class _Alone:
     input: Mapping[str, Any]
     base: ActionInfo
     base_input: Mapping[str, Any]
+    #: The class of a dynamic action, which its executor must be told.
+    code: Mapping[str, Any] | None = None
 
 
 def run(
@@ -187,6 +189,7 @@ def _plan(
         input=value if recorded is None else recorded,
         base=base,
         base_input=value,
+        code=code_sources.code_of(session, row) if row is not None else None,
     )
 
 
@@ -297,6 +300,7 @@ def _request(
         "safe_rerun": False,
         "asynchronous": plan.base.asynchronous,
         "sync_reply": sync_reply,
+        **({"code": plan.code} if plan.code is not None else {}),
     }
 
 

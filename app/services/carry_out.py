@@ -28,7 +28,7 @@ from app.core.states import TERMINAL
 from app.core.working_copy import Changes
 from app.models import ActionExecution, TaskExecution, WorkflowExecution
 from app.models import Context as ContextRow
-from app.services import event_log, foreign, mapping, outbox, stored, timers
+from app.services import code_sources, event_log, foreign, mapping, outbox, stored, timers
 from app.services.event_log import LogEntry
 from app.services.mapping import A, E
 from app.services.platform import Platform
@@ -197,7 +197,15 @@ class _Writer:
             }
         )
         if sent and not command.inline:
-            self.messages.append(action_message(execution, outcome.execution.tasks, command))
+            self.messages.append(
+                code_sources.with_code(
+                    self.session,
+                    self.platform.registry,
+                    action_message(execution, outcome.execution.tasks, command),
+                    namespace=execution.namespace,
+                    project_id=execution.project_id,
+                )
+            )
 
     @_take.register
     def _(self, command: c.StartWorkflow, outcome: Outcome) -> None:

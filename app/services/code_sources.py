@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import and_, case, or_, select
@@ -14,10 +15,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.actions import dynamic
+from app.actions.registry import Registry
+from app.broker import ACTION_RUN, Message
 from app.models import CodeSource, DynamicAction, utcnow
 
 from .actors import Actor, require_owner, require_scope, visible
-from .definitions import RESERVED, check_scope
+from .definitions import RESERVED, check_scope, find_action
 from .errors import Duplicate, NotFound, Refused
 
 
@@ -175,6 +178,30 @@ def delete_action(session: Session, actor: Actor, identifier: str, *, namespace:
     require_owner(actor, row)
     session.delete(row)
     session.flush()
+
+
+def with_code(
+    session: Session, registry: Registry, message: Message, *, namespace: str, project_id: str
+) -> Message:
+    """*message* to an executor; with the text of the class that it runs, if that is its action.
+
+    Executors have no database: the text travels with the request.
+    """
+    if message.task != ACTION_RUN:
+        return message
+    request = message.args[0]
+    if registry.find(request["action"]) is not None:
+        return message
+    row = find_action(session, name=request["action"], namespace=namespace, project_id=project_id)
+    if not isinstance(row, DynamicAction):
+        return message
+    return replace(message, args=[{**request, "code": code_of(session, row)}])
+
+
+def code_of(session: Session, row: DynamicAction) -> dict[str, Any]:
+    """What an executor needs to run a dynamic action: the module's text and the class."""
+    source = session.get_one(CodeSource, row.code_source_id)
+    return {"source": source.content, "class_name": row.class_name}
 
 
 def _source(

@@ -31,13 +31,13 @@ import prometheus_client
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
-from app.actions.registry import CELERY_PREFIX
+from app.actions.registry import CELERY_PREFIX, Registry
 from app.broker import ENGINE_APPLY, ENGINE_QUEUE, Message
 from app.core import events
 from app.core.states import State
 from app.ledger import Absent, Claimed, Expired, Finished, Standing
 from app.models.rows import ActionExecution, Setting, TaskExecution, WorkflowExecution
-from app.services import carry_out, foreign, outbox
+from app.services import carry_out, code_sources, foreign, outbox
 from app.services.clock import database_now
 from app.services.outbox import unit_of_work
 from app.services.platform import Platform
@@ -137,7 +137,7 @@ def _sweep_actions(platform: Platform, limit: int, lost_at: datetime | None) -> 
                 again[row.id] = now + timedelta(seconds=standing.seconds + 1)
                 continue
             try:
-                kind, messages = _repair(session, row, standing, lost_at)
+                kind, messages = _repair(session, platform.registry, row, standing, lost_at)
             except Exception:  # a fault of ours about one action must not leave the rest alone
                 log.exception("action %s cannot be repaired; tried again later", row.id)
                 continue
@@ -185,7 +185,11 @@ def _request(row: ActionExecution) -> dict[str, Any]:
 
 
 def _repair(
-    session: Session, row: ActionExecution, standing: Standing, lost_at: datetime | None
+    session: Session,
+    registry: Registry,
+    row: ActionExecution,
+    standing: Standing,
+    lost_at: datetime | None,
 ) -> tuple[str | None, Sequence[Message]]:
     """What an action needs; None when all that is expected comes from outside."""
     safe = bool((row.dispatch or {}).get("safe_rerun"))
@@ -200,7 +204,14 @@ def _repair(
         case Absent() if not safe and lost_at is not None and row.created_at <= lost_at:
             return "outcome unknown", [_failed(row, OUTCOME_UNKNOWN)]
         case _:
-            return "dispatch", [_message(session, row)]
+            message = code_sources.with_code(
+                session,
+                registry,
+                _message(session, row),
+                namespace=row.workflow_namespace,
+                project_id=row.project_id,
+            )
+            return "dispatch", [message]
 
 
 def _message(session: Session, row: ActionExecution) -> Message:
