@@ -16,8 +16,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from app.api import resources
+
 #: Examples of each operation. Enough to meet every refusal; a long run takes more.
 EXAMPLES = 12
+
+RESOURCES = {blueprint.name for blueprint in resources.BLUEPRINTS}
 
 CHECKS = (
     not_a_server_error,
@@ -43,7 +47,7 @@ def test_the_document_is_complete(app: Flask) -> None:
         (str(rule), method)
         for rule in app.url_map.iter_rules()
         for method in rule.methods or ()
-        if method not in ("HEAD", "OPTIONS") and not str(rule).startswith("/docs")
+        if method not in ("HEAD", "OPTIONS") and rule.endpoint.split(".")[0] in RESOURCES
     }
     assert told == served
 
