@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import pytest
 
-from app.services.foreign import WrongInput, arguments_of, message_for
 from app.broker import ENGINE_FOREIGN, ENGINE_QUEUE
+from app.services.foreign import WrongInput, arguments_of, message_for
 from workers.foreign import plain
 
 REQUEST = {"id": "a1", "execution_id": "e1", "action": "celery.shop.charge", "attempt": 1}
