@@ -33,5 +33,5 @@ def service(tmp_path: Path, database_url: str, clean_redis_url: str) -> Iterator
 def _answers(url: str) -> bool:
     try:
         return requests.get(f"{url}/healthz", timeout=2).status_code == 200
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
