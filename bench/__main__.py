@@ -127,8 +127,6 @@ def main() -> int:
                 table.EMBEDDED,
                 {
                     "database_url": f"sqlite:///{scratch}/celeriac.db",
-                    # One writer: a second process of the engine would only wait for the first.
-                    "settings": {"CELERIAC_ENGINE_CONCURRENCY": "1"},
                 },
             ),
             (

@@ -59,7 +59,8 @@ export async function execution(main, [id], leaving) {
       if (!task.started_at) return "";
       const from = time(task.started_at).getTime(), to = (time(task.finished_at) ?? new Date()).getTime();
       const inner = h("i", { class: task.state });
-      inner.style.left = `${(100 * (from - begin)) / (end - begin)}%`;
+      // At the very end there must still be room for it.
+      inner.style.left = `${Math.min(98, (100 * (from - begin)) / (end - begin))}%`;
       inner.style.width = `${(100 * (to - from)) / (end - begin)}%`;
       return h("div", { class: `bar ${task.state}` }, inner);
     };
