@@ -12,7 +12,7 @@ from celery import Celery, signals
 
 from app.broker import celery_settings
 from app.config import Config
-from workers import engine, executor, foreign, notifier, scheduler, transport
+from workers import engine, executor, foreign, notifier, scheduler, transport, triggers
 from workers.process import Process
 
 
@@ -44,6 +44,7 @@ def create_worker_app(config: Config) -> Celery:
     scheduler.register(app, process)
     executor.register(app, config)
     notifier.register(app, process)
+    triggers.register(app, process)
     foreign.register(app, process)
 
     @signals.worker_process_init.connect(weak=False)
