@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from app.core.errors import InvalidTransition
@@ -9,6 +11,7 @@ from app.core.states import (
     State,
     transition,
 )
+from tools.state_diagrams import page
 
 
 def test_every_state_of_a_task_has_a_row():
@@ -28,3 +31,7 @@ def test_a_finished_action_stays_finished():
     for state in TERMINAL & set(ACTION_TRANSITIONS):
         with pytest.raises(InvalidTransition, match="Invalid state transition from"):
             transition(ACTION_TRANSITIONS, state, State.RUNNING)
+
+
+def test_the_documented_diagrams_are_those_of_the_tables():
+    assert Path("docs/states.md").read_text() == page()
