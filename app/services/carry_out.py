@@ -34,7 +34,7 @@ from app.services.mapping import A, E
 from app.services.platform import Platform
 
 #: Seconds until an execution in which nothing happens is looked at.
-QUIET_SECONDS = 300.0
+QUIET_SECONDS = 60.0
 
 _TERMINAL = [str(state) for state in TERMINAL]
 _executions: Any = WorkflowExecution.__table__
