@@ -7,6 +7,8 @@ import os
 import signal
 import time
 
+import pytest
+
 from app.ledger import Absent, Claimed, Expired, Finished
 from tests.integration.actions.conftest import Bench
 from tests.servers.redis import redis_server
