@@ -14,7 +14,6 @@ from . import expressions
 from .data_flow import Context
 from .execution import Task
 from .expressions import Functions, View
-from .states import State
 from .working_copy import WorkingCopy
 
 #: Uppermost layer: what is true of this evaluation only, e.g. the variables of an item.
@@ -169,7 +168,3 @@ def result_of(run: WorkingCopy, task: Task) -> Any:
 def collect(values: Sequence[Any], with_items: bool) -> Any:
     """The result that accepted *values*, in order of their index, make together."""
     return values[0] if len(values) == 1 and not with_items else list(values)
-
-
-def is_failure(state: State) -> bool:
-    return state in (State.ERROR, State.CANCELLED)

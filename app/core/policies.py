@@ -28,33 +28,33 @@ class InvalidPolicyValue(Exception):
         )
 
 
+def _evaluated(run: WorkingCopy, task: Task, value: Any, *, after: bool) -> Any:
+    """*value* of a policy; *after* a run it sees what the task has just published."""
+    if not isinstance(value, str):
+        return value
+    if after:
+        view = outbound_view(run, task, context_id=task.outbound_id)
+    else:
+        view = task_view(run, task, context_id=task.inbound_id)
+    return evaluate(run, value, view, task)
+
+
 def _seconds(run: WorkingCopy, task: Task, value: Any, policy: str, *, after: bool = False) -> int:
     """A number of seconds (or a count), evaluated and checked."""
-    if isinstance(value, str):
-        view = (
-            outbound_view(run, task, context_id=task.outbound_id)
-            if after
-            else task_view(run, task, context_id=task.inbound_id)
-        )
-        value = evaluate(run, value, view, task)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidPolicyValue(policy, value, "integer")
-    if value < 0:
-        raise InvalidPolicyValue(policy, value, "non-negative integer")
-    return value
+    found = _evaluated(run, task, value, after=after)
+    if isinstance(found, bool) or not isinstance(found, int):
+        raise InvalidPolicyValue(policy, found, "integer")
+    if found < 0:
+        raise InvalidPolicyValue(policy, found, "non-negative integer")
+    return found
 
 
 def _truth(run: WorkingCopy, task: Task, value: Any, policy: str, *, after: bool = False) -> bool:
-    if isinstance(value, str):
-        view = (
-            outbound_view(run, task, context_id=task.outbound_id)
-            if after
-            else task_view(run, task, context_id=task.inbound_id)
-        )
-        value = evaluate(run, value, view, task)
-    if not isinstance(value, bool):
-        raise InvalidPolicyValue(policy, value, "boolean")
-    return value
+    """A yes or no, evaluated and checked."""
+    found = _evaluated(run, task, value, after=after)
+    if not isinstance(found, bool):
+        raise InvalidPolicyValue(policy, found, "boolean")
+    return found
 
 
 def set_timer(run: WorkingCopy, task: Task, purpose: Purpose, seconds: float) -> None:

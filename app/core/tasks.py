@@ -139,7 +139,7 @@ def _check_size(run: WorkingCopy, name: str, value: Any) -> None:
         raise TooLarge(oversized)
 
 
-def _name_of(run: WorkingCopy, task: Task, text: str, variables: Mapping[str, Any] | None) -> Any:
+def _name_of(run: WorkingCopy, task: Task, text: str) -> Any:
     """The name of an action or workflow, which may be an expression.
 
     It does not see the variables of an item (as in Mistral).
@@ -154,7 +154,7 @@ def _run_action(
     soft = bool(spec.with_items)
     given = _input_of(run, task, variables)
     try:
-        name = _name_of(run, task, spec.action, variables) if spec.action else None
+        name = _name_of(run, task, spec.action) if spec.action else None
         name = str(name) if name else "std.noop"
         plan = plan_action(run, task, name, given)
         target = None
@@ -219,7 +219,7 @@ def _run_workflow(
     spec = run.task_spec(task)
     assert spec.workflow is not None
     given = _input_of(run, task, variables)
-    name = _name_of(run, task, spec.workflow, variables)
+    name = _name_of(run, task, spec.workflow)
     child_id = run.new_id()
     try:
         child = plan_child(run, task, str(name), given, index=index, child_id=child_id)
@@ -314,7 +314,8 @@ def complete(run: WorkingCopy, completion: Completion, *, late: bool = False) ->
         run.command(StopActions(task_id=task.id, reason="an item was cancelled"))
     run.record_task(task)
     try:
-        if _publish(run, task) and _put_off(run, task):
+        _publish(run, task)
+        if _put_off(run, task):
             return
         run.command(CancelTimers(task_id=task.id))
         _forget_result(run, task)
@@ -364,14 +365,14 @@ def _completion_text(run: WorkingCopy, task: Task, err: Exception, *, late: bool
     return f"Failed to handle action completion [error={err}, {place}, action={action}]:\n{detail}"
 
 
-def _publish(run: WorkingCopy, task: Task) -> bool:
-    """Evaluate and keep what the task publishes in its state; True always (it may raise)."""
+def _publish(run: WorkingCopy, task: Task) -> None:
+    """Evaluate and keep what the task publishes in its state."""
     if task.join is not None:
         joins.refresh_context(run, task)
     task.outbound_id = task.inbound_id
     branch, global_ = _scopes(run, task)
     if not branch and not global_:
-        return True
+        return
     view = outbound_view(run, task, context_id=task.inbound_id)
     # All values see the same data: one entry cannot read another of the same task.
     published = evaluate(run, branch, view, task)
@@ -399,7 +400,6 @@ def _publish(run: WorkingCopy, task: Task) -> bool:
         }
         context = publish(current, merged, id=run.context_id(), sequence=run.next_publication())
         run.execution.context_id = run.add_context(context)
-    return True
 
 
 def _scopes(run: WorkingCopy, task: Task) -> tuple[dict[str, Any], dict[str, Any]]:

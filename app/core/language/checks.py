@@ -109,10 +109,6 @@ def _has_text_key(findings: Findings, child: Node) -> bool:
     return False
 
 
-def _mapping(findings: Findings, node: Node) -> None:
-    _is_mapping(findings, node)
-
-
 def _text(findings: Findings, node: Node) -> bool:
     if not isinstance(node.value, str):
         findings.invalid(

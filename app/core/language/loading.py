@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from ..data_flow import deep_merge
 from . import shorthand
 from .specs import (
     ActionSpec,
@@ -65,7 +66,7 @@ def load_action(raw: Mapping[str, Any]) -> ActionSpec:
         name=raw["name"],
         raw=raw,
         base=line.command,
-        base_input=merged(raw.get("base-input", _NOTHING), line.parameters),
+        base_input=deep_merge(raw.get("base-input", _NOTHING), line.parameters),
         input=_input(raw.get("input", ())),
         output=raw.get("output"),
         has_output="output" in raw,
@@ -96,19 +97,6 @@ def stored_action(name: str, written: Mapping[str, Any]) -> dict[str, Any]:
     return {**written, "name": name, "version": VERSION}
 
 
-def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return *under* with *over* on it; mappings in both are merged in the same way."""
-    if not over:
-        return under
-    result = dict(under)
-    for key, value in over.items():
-        below = result.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            value = merged(below, value)
-        result[key] = value
-    return result
-
-
 def entries(value: Any) -> list[tuple[str, str | None]]:
     """Return the targets and guards of what may stand in a list of transitions."""
     if isinstance(value, str):
@@ -123,7 +111,7 @@ def _stored_task(name: str, written: Mapping[str, Any], kind: str) -> dict[str, 
     parameters = raw.get("input")
     if isinstance(parameters, Mapping):
         line = shorthand.split(raw.get("action") or raw.get("workflow") or "")
-        raw["input"] = merged(parameters, line.parameters)
+        raw["input"] = deep_merge(parameters, line.parameters)
     raw["type"] = kind
     raw["name"] = name
     raw["version"] = VERSION
@@ -162,7 +150,7 @@ def _task(
         tags=tuple(raw.get("tags", ())),
         action=action,
         workflow=workflow,
-        input=given if isinstance(given, str) else merged(given, inline),
+        input=given if isinstance(given, str) else deep_merge(given, inline),
         with_items=_with_items(raw.get("with-items", ())),
         publish=raw.get("publish", _NOTHING),
         publish_on_error=raw.get("publish-on-error", _NOTHING),
@@ -230,9 +218,9 @@ def _effective_clause(task: str, own: Clause, default: Clause) -> Clause:
 
 def _over(under: Publish, over: Publish) -> Publish:
     return Publish(
-        branch=merged(under.branch, over.branch),
-        global_=merged(under.global_, over.global_),
-        atomic=merged(under.atomic, over.atomic),
+        branch=deep_merge(under.branch, over.branch),
+        global_=deep_merge(under.global_, over.global_),
+        atomic=deep_merge(under.atomic, over.atomic),
     )
 
 
