@@ -26,7 +26,6 @@ from kombu.exceptions import OperationalError
 ENGINE_APPLY = "celeriac.engine.apply"  #: (execution_id, event)
 ENGINE_FOREIGN = "celeriac.engine.foreign"  #: a user's Celery task ended (link, link_error)
 ACTION_RUN = "celeriac.action.run"  #: (request), run by an executor
-ACTION_STOP = "celeriac.action.stop"  #: (action execution ids), broadcast to executors
 SCHEDULER_RUN_DUE = "celeriac.scheduler.run_due"
 SCHEDULER_FIRE_CRON = "celeriac.scheduler.fire_cron"  #: (trigger id)
 SCHEDULER_SWEEP = "celeriac.scheduler.sweep"
@@ -84,6 +83,11 @@ class Message:
     def load(cls, data: dict[str, Any]) -> Message:
         """The message that ``dump`` gave."""
         return cls(**data)
+
+
+def engine_message(execution_id: str | None, event: dict[str, Any]) -> Message:
+    """The message that has an execution advanced by *event*; None: an action that ran alone."""
+    return Message(task=ENGINE_APPLY, queue=ENGINE_QUEUE, args=[execution_id, event])
 
 
 class BrokerUnavailable(Exception):

@@ -48,11 +48,10 @@ from app.actions.secrets import SecretNotFound, Secrets
 from app.broker import (
     ACTION_QUEUE,
     ACTION_RUN,
-    ENGINE_APPLY,
-    ENGINE_QUEUE,
     Broker,
     BrokerUnavailable,
     Message,
+    engine_message,
     envelope,
 )
 from app.config import Config
@@ -288,8 +287,7 @@ class Executor:
             # Our own way to Redis takes the text as it is; Celery's needs the value.
             "result": orjson.Fragment(text) if self._plain_redis else json.loads(text),
         }
-        arguments = [request.get("execution_id"), event]
-        return Message(task=ENGINE_APPLY, queue=ENGINE_QUEUE, args=arguments)
+        return engine_message(request.get("execution_id"), event)
 
 
 def insist(call: Callable[[], T], *, seconds: float) -> T:

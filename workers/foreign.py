@@ -25,7 +25,7 @@ from uuid import UUID
 from celery import Celery
 
 from app.actions.results import NotJSON, to_json
-from app.broker import ENGINE_APPLY, ENGINE_FOREIGN, ENGINE_QUEUE, Message
+from app.broker import ENGINE_FOREIGN, engine_message
 from app.ledger import Claimed, Expired
 from workers.process import Process
 
@@ -113,9 +113,7 @@ class Report:
             "state": state,
             "result": result,
         }
-        self._process.platform.broker.send(
-            [Message(task=ENGINE_APPLY, queue=ENGINE_QUEUE, args=[self._execution_id, event])]
-        )
+        self._process.platform.broker.send([engine_message(self._execution_id, event)])
 
 
 def no_detail(task: str | None, action_id: str) -> str:

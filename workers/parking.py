@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from app.broker import ENGINE_APPLY, ENGINE_QUEUE, Message
+from app.broker import engine_message
 from app.models.types import dumps
 from workers.process import Process
 
@@ -24,5 +24,4 @@ def park(process: Process, execution_id: str | None, event: Mapping[str, Any], c
     redis.ltrim(KEY, 0, KEPT - 1)
     if execution_id is not None and event.get("kind") not in (None, "ExecutionBroke"):
         broke = {"kind": "ExecutionBroke", "cause": cause}
-        message = Message(task=ENGINE_APPLY, queue=ENGINE_QUEUE, args=[execution_id, broke])
-        process.broker.send([message])
+        process.broker.send([engine_message(execution_id, broke)])

@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.actions.registry import CELERY_PREFIX
-from app.broker import ACTION_RUN, ENGINE_APPLY, ENGINE_QUEUE, Message, action_queue
+from app.broker import ACTION_RUN, Message, action_queue, engine_message
 from app.core import commands as c
 from app.core import events
 from app.core.data_flow import Context
@@ -56,7 +56,7 @@ class Outcome:
 
 def event_message(execution_id: str, event: events.Event) -> Message:
     """The message that has *event* applied to an execution."""
-    return Message(task=ENGINE_APPLY, queue=ENGINE_QUEUE, args=[execution_id, events.dump(event)])
+    return engine_message(execution_id, events.dump(event))
 
 
 def write(

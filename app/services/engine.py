@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from app.actions import runner
 from app.actions.context import ActionContext
-from app.broker import ENGINE_APPLY, ENGINE_QUEUE, Message
+from app.broker import engine_message
 from app.core import events
 from app.core.commands import RunAction
 from app.core.conductor import advance
@@ -310,8 +310,7 @@ def _decide(
                     left_over.append(command.action_id)
     for start in range(0, len(left_over), steps_of(platform)):
         data = {"kind": RUN_INLINE, "action_ids": left_over[start : start + steps_of(platform)]}
-        message = Message(task=ENGINE_APPLY, queue=ENGINE_QUEUE, args=[outcome.execution.id, data])
-        add(session, [message])
+        add(session, [engine_message(outcome.execution.id, data)])
 
 
 def steps_of(platform: Platform) -> int:

@@ -32,7 +32,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from app.actions.registry import CELERY_PREFIX, Registry
-from app.broker import ENGINE_APPLY, ENGINE_QUEUE, Message
+from app.broker import Message, engine_message
 from app.core import events
 from app.core.states import State
 from app.ledger import Absent, Claimed, Expired, Finished, Standing
@@ -198,7 +198,7 @@ def _repair(
             event = completion(row.id, standing.result)
             if event is None:
                 return None, ()
-            return "result", [_apply(row.workflow_execution_id, event)]
+            return "result", [engine_message(row.workflow_execution_id, event)]
         case Expired() if not safe:
             return "executor died", [_failed(row, EXECUTOR_DIED)]
         case Absent() if not safe and lost_at is not None and row.created_at <= lost_at:
@@ -271,7 +271,7 @@ def _failed(row: ActionExecution, text: str) -> Message:
     event = events.ActionCompleted(
         action_id=row.id, state=State.ERROR, result=text.format(name=row.name)
     )
-    return _apply(row.workflow_execution_id, events.dump(event))
+    return engine_message(row.workflow_execution_id, events.dump(event))
 
 
 def _postpone(session: Session, times: dict[str, datetime | None]) -> None:
@@ -363,9 +363,11 @@ def _sweep_executions(platform: Platform, limit: int) -> Counter[str]:
                 for which in sorted(ids)
             ],
         )
-        messages = [_apply(which, events.dump(events.Nudged())) for which in sorted(running)]
+        messages = [
+            engine_message(which, events.dump(events.Nudged())) for which in sorted(running)
+        ]
         for parent_id, event in _endings(session, sorted(running)):
-            messages.append(_apply(parent_id, event))
+            messages.append(engine_message(parent_id, event))
             repairs["sub-workflow"] += 1
         outbox.add(session, messages)
     return repairs
@@ -401,10 +403,6 @@ def _endings(session: Session, parents: Sequence[str]) -> list[tuple[str, dict[s
 
 
 # --- counting --------------------------------------------------------------------------------
-
-
-def _apply(execution_id: str | None, event: dict[str, Any]) -> Message:
-    return Message(task=ENGINE_APPLY, queue=ENGINE_QUEUE, args=[execution_id, event])
 
 
 def _count(platform: Platform, repairs: Counter[str]) -> None:
