@@ -42,8 +42,6 @@ class Config:
     max_body_bytes: int = 16 * 1024 * 1024
     #: Whether ``DELETE /v2/action_executions/<id>`` works.
     allow_action_execution_deletion: bool = False
-    #: ``mandatory``, ``enabled`` (clients may skip validation) or ``disabled``.
-    validation_mode: str = "mandatory"
     #: JSON file that ``GET /info`` shows; empty: the endpoint is off.
     info_file: str = ""
     #: Comma separated origins that browsers may call from.
@@ -64,12 +62,8 @@ class Config:
     allowed_languages: tuple[str, ...] = ("yaql", "jinja")
     #: Seconds that one expression may take.
     expression_seconds: float = 5.0
-    #: Raise instead of repairing when an invariant of the engine is broken (tests).
-    strict_invariants: bool = False
 
     # --- actions ---------------------------------------------------------------------------
-    #: Targets this executor serves besides the common queue, comma separated.
-    executor_targets: tuple[str, ...] = ()
     #: Seconds after which any action without a timeout of its own is stopped.
     action_time_limit: float = 3600.0
     #: Seconds a claim of a running action lasts unless renewed.
@@ -113,10 +107,6 @@ class Config:
     #: What happens to cron slots missed by more than a minute: ``once`` (one late start for all
     #: of them) or ``skip``.
     cron_catch_up: str = "once"
-    #: YAML file with event definitions for event triggers.
-    event_definitions_file: str = ""
-    #: URL of the bus the event engine listens to; empty: off.
-    event_bus_url: str = ""
     #: Publishers for every execution: JSON list of objects.
     notify: str = ""
     #: Signs web hooks of publishers that have no ``secret`` of their own; empty: unsigned.
@@ -134,11 +124,6 @@ class Config:
     #: States whose executions are never deleted so: SUCCESS, ERROR, CANCELLED.
     expiration_ignored_states: tuple[str, ...] = ()
 
-    # --- running ---------------------------------------------------------------------------
-    #: ``console`` or ``json``.
-    log_format: str = "console"
-    log_level: str = "INFO"
-
     def __post_init__(self) -> None:
         positive = (
             "database_pool_size", "max_limit", "max_body_bytes", "inline_steps", "inline_seconds",
@@ -152,10 +137,8 @@ class Config:
                 raise ConfigError(
                     f"{PREFIX}{name.upper()}: expected a positive number, got {value}"
                 )
-        _choice("validation_mode", self.validation_mode, ("mandatory", "enabled", "disabled"))
         _choice("auth_mode", self.auth_mode, ("none", "token"))
         _choice("cron_catch_up", self.cron_catch_up, ("once", "skip"))
-        _choice("log_format", self.log_format, ("console", "json"))
         object.__setattr__(self, "database_url", database_url(self.database_url))
         if not self.redis_url:
             if not self.broker_url.startswith(("redis://", "rediss://")):
@@ -177,7 +160,7 @@ class Config:
         for each in fields(cls):
             text = environ.get(PREFIX + each.name.upper())
             path = environ.get(f"{PREFIX}{each.name.upper()}_FILE")
-            if text is None and path and each.name not in ("info", "event_definitions"):
+            if text is None and path and each.name != "info":
                 try:
                     text = Path(path).read_text().strip()
                 except OSError as err:
