@@ -72,32 +72,10 @@ class ActionList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workbook:
-    """A workbook and the texts of its members."""
+    """A workbook, and what is doubtful in it."""
 
     spec: WorkbookSpec
     warnings: tuple[Problem, ...]
-    document: Mapping[str, Any]
-    text: str = field(repr=False)
-    #: First and last line and column of each member's text, by section and short name.
-    places: Mapping[tuple[str, str], tuple[int, int, int]] = field(repr=False)
-
-    def definition_of_workflow(self, name: str) -> str:
-        """Return the part of the text that defines the workflow with this short name."""
-        return self._part("workflows", name)
-
-    def definition_of_action(self, name: str) -> str:
-        """Return the part of the text that defines the action with this short name."""
-        return self._part("actions", name)
-
-    def _part(self, section: str, name: str) -> str:
-        place = self.places.get((section, name))
-        if place is None:
-            return _dump({name: self.document[section][name]})
-        first, last, indent = place
-        lines = self.text.splitlines()[first - 1 : last]
-        blank = " " * indent
-        part = [line[indent:] if line.startswith(blank) else line.lstrip() for line in lines]
-        return "\n".join(part).rstrip() + "\n"
 
 
 def parse_workflows(
@@ -169,13 +147,6 @@ def parse_workbook(text: str | bytes, *, limits: Limits = DEFAULT, lint: bool = 
             },
         ),
         warnings=tuple(findings.warnings),
-        document=root.value,
-        text=_text(text),
-        places={
-            key: (node.key_line, node.last_line, node.key_column - 1)
-            for key, node in nodes.items()
-            if _on_its_own(node)
-        },
     )
 
 
@@ -237,19 +208,6 @@ def _raise_errors(findings: Findings) -> None:
         if findings.more:
             problems.append(Problem(message=f"... and {findings.more} more mistakes"))
         raise InvalidDefinition(problems)
-
-
-def _on_its_own(node: Node) -> bool:
-    """Whether whole lines of the text are about this member and nothing else."""
-    parent = node.parent
-    return (
-        parent is not None
-        and all(
-            other is node or not node.key_line <= other.key_line <= node.last_line
-            for other in parent.entries.values()
-        )
-        and parent.key_line != node.key_line
-    )
 
 
 def _text(text: str | bytes) -> str:
