@@ -215,6 +215,7 @@ def _set_workflow(
     definition: str,
     scope: str,
 ) -> None:
+    language.check_names([name])
     row.name = name
     row.definition = definition
     row.scope = scope
@@ -367,6 +368,7 @@ def _new_action(project_id: str, *, namespace: str) -> ActionDefinition:
 def _set_action(
     row: ActionDefinition, spec: ActionSpec, *, name: str, definition: str, scope: str
 ) -> None:
+    language.check_names([name])
     row.name = name
     row.definition = definition
     row.scope = scope
@@ -395,6 +397,7 @@ def create_workbook(
     check_scope(scope)
     require_scope(actor, "workbooks", scope)
     spec = language.parse_workbook(text).spec
+    language.check_names([spec.name])
     row = Workbook(
         id=str(uuid.uuid4()),
         project_id=actor.project_id,

@@ -139,3 +139,20 @@ def test_a_failure_inside_tells_nothing(client: FlaskClient, app: Any) -> None:
     assert answer.status_code >= 500
     assert "workflow_definitions" not in answer.text
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("name", ["my wf", "n" * 256])
+@pytest.mark.parametrize(
+    "path, text",
+    [
+        ("workflows", "version: '2.0'\n{}: {{tasks: {{t: {{action: std.noop}}}}}}\n"),
+        ("actions", "version: '2.0'\n{}: {{base: std.noop}}\n"),
+        ("workbooks", "version: '2.0'\nname: {}\n"),
+    ],
+)
+def test_a_name_that_cannot_be_stored(client: FlaskClient, path: str, text: str, name: str) -> None:
+    document = text.format(name)
+    answer = client.post(f"/v2/{path}", data=document, content_type="text/plain")
+    assert answer.status_code == 400, answer.text
+    assert "name" in answer.json["faultstring"].lower()
+    assert client.post(f"/v2/{path}/validate", data=document).json["valid"]
