@@ -29,7 +29,10 @@ class Process:
         """Database, broker, ledger and actions, made by the first who asks."""
         with self._lock:
             if self._platform is None:
-                self._platform = Platform.from_config(self.config)
+                platform = Platform.from_config(self.config)
+                # Every decision relies on it; better no worker than a wrong one.
+                platform.database.check_isolation()
+                self._platform = platform
             return self._platform
 
     @property
