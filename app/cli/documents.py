@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 import yaml
 
-from .client import Client, quoted
+from .client import Client, Refused, quoted
 
 Kind = Literal["workflows", "workbooks", "actions"]
 
@@ -99,6 +100,16 @@ class Stored:
 
 def store(api: Client, document: Document, *, namespace: str = "") -> Stored:
     """Create what the server does not have yet and update the rest."""
+    try:
+        return _store_once(api, document, namespace=namespace)
+    except Refused as err:
+        if err.status != HTTPStatus.CONFLICT:
+            raise
+        # Somebody else created one of them since it was looked for: now it is to be updated.
+        return _store_once(api, document, namespace=namespace)
+
+
+def _store_once(api: Client, document: Document, *, namespace: str) -> Stored:
     path = f"/{document.kind}"
     query = {"namespace": namespace} if namespace else None
     there = {

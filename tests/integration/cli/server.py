@@ -43,6 +43,8 @@ class FakeServer:
         self.script: Sequence[Scene] = [Scene("SUCCESS", output={})]
         #: Answers that replace the usual ones: ``(method, path)`` to ``(status, body)``.
         self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
+        #: Workflows that somebody else creates just before our request does.
+        self.rivals: dict[str, str] = {}
         self.url = ""
 
     def answer(self, method: str, path: str, query: dict[str, str], body: str) -> tuple[int, Any]:
@@ -56,6 +58,10 @@ class FakeServer:
                 return 404, _fault(f"Workflow not found [workflow_identifier={name}, namespace=]")
             case [("POST" | "PUT") as verb, "workflows"]:
                 names = [name for name in yaml.safe_load(body) if name != "version"]
+                if verb == "POST" and self.rivals.keys() & set(names):
+                    self.workflows.update(self.rivals)
+                    self.rivals = {}
+                    return 409, _fault("Duplicate entry for WorkflowDefinition")
                 self.workflows.update((name, body) for name in names)
                 return 201 if verb == "POST" else 200, {"workflows": [{"name": n} for n in names]}
             case ["POST", "executions"]:

@@ -174,3 +174,13 @@ def test_input_from_a_file(
     celeriac("run", flow, "--input", f"@{path}", url=server.url)
     (execution,) = server.executions.values()
     assert execution["input"] == {"x": [1, 2]}
+
+
+def test_two_may_run_the_same_file_at_once(
+    server: FakeServer, celeriac: Celeriac, flow: str
+) -> None:
+    server.rivals = {"one": "theirs", "two": "theirs"}
+    result = celeriac("run", flow, url=server.url)
+    assert result.exit_code == 0, result.output
+    assert "theirs" not in server.workflows.values()
+    assert len(server.executions) == 1
