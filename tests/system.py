@@ -148,7 +148,7 @@ class System:
             return {row[0]: row[1] for row in rows}
 
     def finished(self, *ids: str, seconds: float = 30.0) -> list[WorkflowExecution]:
-        """The executions, once all have ended."""
+        """The executions, in the order of *ids*, once all have ended."""
 
         def ended() -> list[WorkflowExecution] | None:
             with self.platform.database.read() as session:
@@ -163,7 +163,7 @@ class System:
             what=lambda: f"{self.states()}\n{self.unfinished()}\n{self.logs()}",
         )
         assert len(found) == len(ids)
-        return list(found)
+        return sorted(found, key=lambda row: ids.index(row.id))
 
     def unfinished_ids(self) -> list[str]:
         """The executions that have not ended."""

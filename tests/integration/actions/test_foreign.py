@@ -91,9 +91,6 @@ def finish(system: System, definition: str, seconds: float = 30) -> tuple[str, A
     return execution.state, execution.output["result"]
 
 
-@pytest.mark.xfail(
-    reason="the retried task of the example ends in ERROR at times; see the changelog", strict=False
-)
 def test_a_project_of_its_own_is_orchestrated_without_touching_it(system: System):
     system.define((SHOP / "order.yaml").read_text())
     with shop(system):

@@ -181,13 +181,12 @@ def test_a_lost_dispatch_is_sent_again(whole: System) -> None:
     assert whole.setting(sweeper.REPAIRS) == {"dispatch": 1}
 
 
-@pytest.mark.xfail(
-    reason="the repair takes longer than the test waits; see the changelog", strict=False
-)
 def test_a_lost_result_is_found_in_the_ledger(whole: System) -> None:
     whole.start("engine")
     execution_id = whole.run("notes", {"key": "k"})
-    wait_for(lambda: running(whole), what=whole.logs)
+    assert wait_for(lambda: running(whole), what=whole.logs)
+    # The action's message leaves after the commit that made it visible.
+    wait_for(lambda: whole.client.llen("actions") == 1, what=whole.logs)
     whole.kill("engine")
     whole.start("executor")
     wait_for(lambda: whole.traces("ended") == ["k"], what=whole.logs)
