@@ -35,6 +35,22 @@ SCHEDULER_EXPIRE = "celeriac.scheduler.expire"
 NOTIFIER_DELIVER = "celeriac.notifier.deliver"  #: (execution_id, publisher_key, claimed_until)
 NOTIFIER_TICK = "celeriac.notifier.tick"
 
+#: Tasks of ours: each takes a second copy of its message calmly.
+OWN_TASKS = frozenset(
+    {
+        ENGINE_APPLY,
+        ACTION_RUN,
+        NOTIFIER_DELIVER,
+        NOTIFIER_TICK,
+        SCHEDULER_RUN_DUE,
+        SCHEDULER_FIRE_CRON,
+        SCHEDULER_SWEEP,
+        SCHEDULER_FIRE_DUE,
+        SCHEDULER_MIRROR_CRON,
+        SCHEDULER_EXPIRE,
+    }
+)
+
 #: Header of an engine event: seconds after its arrival before which it is not to be applied.
 #: Unlike Celery's ETA it does not depend on two hosts having the same time.
 DELAY = "celeriac-delay"

@@ -22,7 +22,7 @@ from .rows import (
     WorkflowExecution,
     WorkflowSpecRow,
 )
-from .session import Database, utcnow
+from .session import Database, pipelined, utcnow
 
 __all__ = [
     "ActionDefinition",
@@ -46,5 +46,6 @@ __all__ = [
     "WorkflowDefinition",
     "WorkflowExecution",
     "WorkflowSpecRow",
+    "pipelined",
     "utcnow",
 ]

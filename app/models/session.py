@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.orm import Session, sessionmaker
+
+#: Seconds without use after which a connection is asked whether it still lives.
+IDLE = 2.0
 
 
 class IsolationError(RuntimeError):
@@ -33,13 +39,15 @@ class Database:
                 "isolation_level": "READ COMMITTED",
                 "pool_size": pool_size,
                 "max_overflow": pool_size,
-                "pool_pre_ping": True,
                 "connect_args": {"connect_timeout": 5},
             }
         self.engine: Engine = create_engine(url, echo=echo, **options)
         if self.sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_immediately)
+        else:
+            event.listen(self.engine, "checkout", _ask_if_idle)
+            event.listen(self.engine, "checkin", _note_use)
         self.sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager
@@ -62,6 +70,46 @@ class Database:
             level = connection.execute(text("SHOW transaction_isolation")).scalar_one()
         if str(level).lower() != "read committed":
             raise IsolationError(f"expected isolation level 'read committed', got {level!r}")
+
+
+@contextmanager
+def pipelined(session: Session) -> Iterator[Connection]:
+    """The connection of *session*, for statements whose results nobody reads.
+
+    PostgreSQL gets them all in one round trip, and an error shows at the end at the latest. What
+    returns rows must not be run here, not even for a key that the database makes up.
+    """
+    connection = session.connection()
+    if connection.dialect.name != "postgresql":
+        yield connection
+        return
+    driver: Any = connection.connection.driver_connection
+    dialect = connection.dialect
+    try:
+        with driver.pipeline():
+            yield connection
+    except dialect.loaded_dbapi.Error as err:
+        raise DBAPIError.instance(
+            None, None, err, dialect.loaded_dbapi.Error, dialect=dialect
+        ) from err
+
+
+def _note_use(connection: Any, record: Any) -> None:
+    record.info["used"] = time.monotonic()
+
+
+def _ask_if_idle(connection: Any, record: Any, proxy: Any) -> None:
+    """Ask the server whether a connection that was idle for a while still lives.
+
+    Asking each time, as SQLAlchemy's own check does, costs a round trip for every transaction.
+    """
+    if time.monotonic() - record.info.get("used", math.inf) < IDLE:
+        return
+    try:
+        connection.execute("")
+        connection.rollback()
+    except connection.Error as err:
+        raise DisconnectionError(str(err)) from err
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:

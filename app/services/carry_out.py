@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import singledispatchmethod
+from functools import cache, singledispatchmethod
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
@@ -26,7 +26,7 @@ from app.core.execution import Execution, Task
 from app.core.language.specs import WorkflowSpec
 from app.core.states import TERMINAL
 from app.core.working_copy import Changes
-from app.models import ActionExecution, TaskExecution, WorkflowExecution
+from app.models import ActionExecution, TaskExecution, WorkflowExecution, pipelined
 from app.models import Context as ContextRow
 from app.services import code_sources, event_log, foreign, mapping, outbox, stored, timers
 from app.services.event_log import LogEntry
@@ -41,6 +41,7 @@ _executions: Any = WorkflowExecution.__table__
 _tasks: Any = TaskExecution.__table__
 _actions: Any = ActionExecution.__table__
 _contexts: Any = ContextRow.__table__
+_INSERT = {table: insert(table) for table in (_executions, _contexts, _tasks, _actions)}
 
 
 @dataclass(slots=True)
@@ -50,6 +51,7 @@ class Outcome:
     row: Any
     spec: WorkflowSpec
     execution: Execution
+    lookup: stored.Stored
     changes: Changes = field(default_factory=Changes)
     commands: list[c.Command] = field(default_factory=list)
 
@@ -267,26 +269,27 @@ class _Writer:
 
     def flush(self) -> None:
         """Write everything gathered; rows that others refer to come first."""
-        session = self.session
-        for table, rows in (
-            (_executions, self.new_executions),
-            (_contexts, self.new_contexts),
-            (_tasks, self.new_tasks),
-            (_actions, self.new_actions),
-        ):
-            if rows:
-                session.execute(insert(table), rows)
-        for table, changes in ((_tasks, self.changed_tasks), (_actions, self.changed_actions)):
-            if changes:
-                _update(session, table, changes)
-        for group in self.changed_executions.values():
-            _update(session, _executions, group)
+        self.session.flush()
+        with pipelined(self.session) as connection:
+            for table, rows in (
+                (_executions, self.new_executions),
+                (_contexts, self.new_contexts),
+                (_tasks, self.new_tasks),
+                (_actions, self.new_actions),
+            ):
+                if rows:
+                    connection.execute(_INSERT[table], rows)
+            for table, changes in ((_tasks, self.changed_tasks), (_actions, self.changed_actions)):
+                if changes:
+                    connection.execute(_update(table, tuple(changes[0])), changes)
+            for names, group in self.changed_executions.items():
+                connection.execute(_update(_executions, names), group)
+            event_log.append(self.session, connection, self.log)
         for outcome, command in self.later:
             self._carry_out(command, outcome)
-        event_log.append(session, self.log)
         for context in self.kept_contexts:
             stored.keep_context(context)
-        outbox.add(session, self.messages)
+        outbox.add(self.session, self.messages)
 
     @singledispatchmethod
     def _carry_out(self, command: c.Command, outcome: Outcome) -> None:
@@ -374,14 +377,14 @@ class _Writer:
         )
 
 
-def _update(session: Session, table: Any, rows: list[dict[str, Any]]) -> None:
-    names = [name for name in rows[0] if name != "b_id"]
-    statement = (
+@cache
+def _update(table: Any, names: tuple[str, ...]) -> Any:
+    """The statement that sets the columns *names* of the row with the id ``b_id``."""
+    return (
         update(table)
         .where(table.c.id == bindparam("b_id"))
-        .values({name: bindparam(name) for name in names})
+        .values({name: bindparam(name) for name in names if name != "b_id"})
     )
-    session.connection().execute(statement, rows)
 
 
 def _has_timers(outcome: Outcome, task_id: str | None) -> bool:

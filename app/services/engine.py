@@ -14,9 +14,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -24,10 +25,17 @@ from app.actions import runner
 from app.actions.context import ActionContext
 from app.broker import engine_message
 from app.core import events
-from app.core.commands import RunAction
+from app.core.commands import (
+    CancelTimers,
+    Record,
+    RunAction,
+    SendEvent,
+    SetTimer,
+    StartWorkflow,
+)
 from app.core.conductor import advance
 from app.core.events import ActionCompleted, Event, ExecutionBroke
-from app.core.execution import Execution, Task
+from app.core.execution import Execution
 from app.core.expressions import ExpressionError
 from app.core.states import State
 from app.models import utcnow
@@ -45,6 +53,20 @@ SMALL = 48
 ATTEMPTS = 5
 #: The kind of a message that has the engine run inline actions it left for later.
 RUN_INLINE = "RunInline"
+
+#: Commands that change no row but those which the decision itself knows to be changed.
+_REMEMBERED = (CancelTimers, Record, RunAction, SendEvent, SetTimer, StartWorkflow)
+
+_LOCK = (
+    mapping.EXECUTIONS.where(E.id.in_(bindparam("ids", expanding=True)))
+    .order_by(E.id)
+    .with_for_update()
+)
+_ACTIONS = mapping.ACTIONS.where(A.id.in_(bindparam("ids", expanding=True)))
+_ALL_TASKS = mapping.TASKS.where(
+    T.workflow_execution_id.in_(bindparam("ids", expanding=True))
+).order_by(T.number)
+_TASKS = mapping.TASKS.where(T.id.in_(bindparam("ids", expanding=True))).order_by(T.number)
 
 #: Events as messages carry them, by execution; None for actions that were run alone.
 Batch = Mapping[str | None, Sequence[Mapping[str, Any]]]
@@ -80,9 +102,10 @@ def _transact(platform: Platform, batch: Mapping[str, Sequence[Mapping[str, Any]
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with unit_of_work(platform.database, platform.broker) as session:
-                failed, stopped = apply_in(session, platform, batch)
-            tell_stopped(platform, stopped)
-            return failed
+                applied = apply_in(session, platform, batch)
+            remember(platform, applied.outcomes)
+            tell_stopped(platform, applied.stopped)
+            return applied.failed
         except (IntegrityError, ValueError, TypeError, KeyError) as err:
             raise _Broken(f"{type(err).__name__}: {err}") from err
         except DBAPIError as err:
@@ -141,26 +164,23 @@ def apply_in(
     batch: Mapping[str, Sequence[Mapping[str, Any] | Event]],
     *,
     inline_steps: int | None = None,
-) -> tuple[list[str], list[tuple[str, str]]]:
+) -> Applied:
     """Apply *batch* in the transaction of *session*.
 
     At most *inline_steps* inline actions run in it; the others are left for the engine's next.
-    Returns the ids of executions whose decision failed, and actions to be told to stop.
     """
     now = utcnow()
     rows = lock(session, batch)
     wanted = {row.id: [_event(e) for e in batch[row.id]] for row in rows}
     executions = {row.id: mapping.execution_of(row) for row in rows}
-    lookups = _read(session, platform, executions, wanted)
+    lookups = _read(session, platform, rows, executions, wanted)
     outcomes: list[Outcome] = []
     failed: list[str] = []
     for row in rows:
         spec = stored.spec(session, row.spec_id)
-        outcome = Outcome(row=row, spec=spec, execution=executions[row.id])
+        outcome = Outcome(row=row, spec=spec, execution=executions[row.id], lookup=lookups[row.id])
         try:
-            _decide(
-                session, platform, outcome, wanted[row.id], lookups[row.id], now, steps=inline_steps
-            )
+            _decide(session, platform, outcome, wanted[row.id], now, steps=inline_steps)
         except (OperationalError, ExpressionError):
             raise
         except Exception:
@@ -168,14 +188,40 @@ def apply_in(
             failed.append(row.id)
             continue
         outcomes.append(outcome)
-    return failed, write(session, platform, outcomes, now)
+    return Applied(failed, write(session, platform, outcomes, now), outcomes)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of a transaction, to be looked at once it is committed."""
+
+    #: Ids of executions whose decision failed, which were left as they were.
+    failed: list[str]
+    #: Ids and names of actions to be told to stop.
+    stopped: list[tuple[str, str]]
+    outcomes: list[Outcome]
+
+
+def remember(platform: Platform, outcomes: Iterable[Outcome]) -> None:
+    """Keep what was decided for the next events of the same executions; after the commit."""
+    for outcome in outcomes:
+        execution, lookup = outcome.execution, outcome.lookup
+        if (
+            lookup.complete
+            and not execution.state.terminal
+            and all(isinstance(command, _REMEMBERED) for command in outcome.commands)
+        ):
+            platform.remembered.keep(
+                execution.id,
+                outcome.row.revision + 1,
+                chain(lookup.known_tasks(), execution.tasks.values()),
+                chain(lookup.known_actions(), execution.actions.values()),
+            )
 
 
 def lock(session: Session, ids: Iterable[str]) -> Sequence[Any]:
     """Lock and read executions, always in the order of their ids, so that nobody deadlocks."""
-    return session.execute(
-        mapping.select_executions().where(E.id.in_(sorted(ids))).order_by(E.id).with_for_update()
-    ).all()
+    return session.connection().execute(_LOCK, {"ids": sorted(ids)}).all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,65 +242,63 @@ def _event(data: Mapping[str, Any] | Event) -> Event | _RunInline:
 def _read(
     session: Session,
     platform: Platform,
+    rows: Sequence[Any],
     executions: Mapping[str, Execution],
     wanted: Mapping[str, Sequence[Event | _RunInline]],
 ) -> dict[str, stored.Stored]:
-    """Read what the events need, for all executions at once."""
-    action_ids = [
-        getattr(event, "action_id", None)
-        for found in wanted.values()
-        for event in found
-        if hasattr(event, "action_id")
-    ]
-    actions: dict[str, dict[str, Any]] = {key: {} for key in executions}
+    """Read what the events need and is not remembered, for all executions at once."""
+    definitions_found = stored.Found()
+    lookups: dict[str, stored.Stored] = {}
+    action_ids: list[str] = []
     task_ids: set[str] = set()
-    for start in range(0, len(action_ids), 500):
-        for row in session.execute(
-            mapping.select_actions().where(A.id.in_(action_ids[start : start + 500]))
-        ):
-            if row.workflow_execution_id in actions:
-                actions[row.workflow_execution_id][row.id] = mapping.action_of(row)
-                task_ids.add(row.task_execution_id)
-    for found in wanted.values():
-        task_ids.update(e.task_id for e in found if hasattr(e, "task_id") and e.task_id)
-    small = [e.id for e in executions.values() if 0 < e.serial <= SMALL]
-    tasks: dict[str, dict[str, Task]] = {key: {} for key in executions}
-    queries = []
-    if small:
-        queries.append(T.workflow_execution_id.in_(small))
-    large = [key for key in executions if key not in set(small)]
-    if large and task_ids:
-        queries.append(T.id.in_(task_ids))
-    for condition in queries:
-        for row in session.execute(mapping.select_tasks().where(condition).order_by(T.number)):
-            if row.workflow_execution_id in tasks:
-                tasks[row.workflow_execution_id].setdefault(row.id, mapping.task_of(row))
-    complete = {*small, *(e.id for e in executions.values() if e.serial == 0)}
-    _read_contexts(session, executions, tasks)
-    found_definitions = stored.Found()
-    return {
-        key: stored.Stored(
+    small: list[str] = []
+    for row in rows:
+        execution = executions[row.id]
+        known = platform.remembered.take(row.id, row.revision)
+        lookup = lookups[row.id] = stored.Stored(
             session,
             execution,
             platform.registry,
-            tasks=tasks[key].values(),
-            actions=actions[key].values(),
-            complete=key in complete,
-            definitions_found=found_definitions,
+            tasks=known.tasks if known else {},
+            actions=known.actions if known else {},
+            complete=known is not None or execution.serial == 0,
+            definitions_found=definitions_found,
         )
-        for key, execution in executions.items()
-    }
+        for event in wanted[row.id]:
+            action_id = getattr(event, "action_id", None)
+            if action_id and not lookup.knows_action(action_id):
+                action_ids.append(action_id)
+            task_id = getattr(event, "task_id", None)
+            if task_id and not lookup.complete:
+                task_ids.add(task_id)
+        if not lookup.complete and execution.serial <= SMALL:
+            small.append(row.id)
+    connection = session.connection()
+    for start in range(0, len(action_ids), 500):
+        for row in connection.execute(_ACTIONS, {"ids": action_ids[start : start + 500]}):
+            if row.workflow_execution_id in lookups:
+                lookups[row.workflow_execution_id].know_action(mapping.action_of(row))
+                task_ids.add(row.task_execution_id)
+    if small:
+        for row in connection.execute(_ALL_TASKS, {"ids": small}):
+            lookups[row.workflow_execution_id].know_task(mapping.task_of(row))
+        for execution_id in small:
+            lookups[execution_id].complete = True
+    if task_ids and not all(lookup.complete for lookup in lookups.values()):
+        for row in connection.execute(_TASKS, {"ids": sorted(task_ids)}):
+            if row.workflow_execution_id in lookups:
+                lookups[row.workflow_execution_id].know_task(mapping.task_of(row))
+    _read_contexts(session, lookups.values())
+    return lookups
 
 
-def _read_contexts(
-    session: Session,
-    executions: Mapping[str, Execution],
-    tasks: Mapping[str, Mapping[str, Task]],
-) -> None:
+def _read_contexts(session: Session, lookups: Iterable[stored.Stored]) -> None:
     """Have the contexts ready that the decisions will look into."""
-    ids = {e.context_id for e in executions.values() if e.context_id}
-    for found in tasks.values():
-        for task in found.values():
+    ids = set()
+    for lookup in lookups:
+        if lookup.execution.context_id:
+            ids.add(lookup.execution.context_id)
+        for task in lookup.known_tasks():
             ids.update(i for i in (task.inbound_id, task.outbound_id) if i)
     if ids:
         stored.contexts(session, ids)
@@ -268,7 +312,6 @@ def _decide(
     platform: Platform,
     outcome: Outcome,
     wanted: Sequence[Event | _RunInline],
-    lookup: stored.Stored,
     now: datetime,
     *,
     steps: int | None,
@@ -294,7 +337,7 @@ def _decide(
             outcome.execution,
             pending,
             now=now,
-            lookup=lookup,
+            lookup=outcome.lookup,
             limits=platform.limits,
         )
         outcome.execution = decision.execution

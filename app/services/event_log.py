@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from sqlalchemy import delete, exists, insert, select
+from sqlalchemy import Connection, delete, exists, insert, select
 from sqlalchemy.orm import Session, aliased
 
 from app.broker import NOTIFIER_DELIVER, NOTIFY_QUEUE, Message
@@ -27,6 +27,13 @@ log = logging.getLogger(__name__)
 
 #: ``next_attempt_at`` of a delivery that has not been tried: past by every clock.
 AT_ONCE = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+_events: Any = LogEvent.__table__
+_notifications: Any = Notification.__table__
+# Nobody reads the keys that the database makes up.
+_INSERT_EVENTS = insert(_events).inline()
+_INSERT_NOTIFICATIONS = insert(_notifications).inline()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,17 +166,16 @@ def publishers_of(params: Mapping[str, Any] | None, everywhere: Sequence[Any] = 
     return [each for each in named if isinstance(each, Mapping)]
 
 
-def append(session: Session, entries: Sequence[LogEntry]) -> None:
+def append(session: Session, connection: Connection, entries: Sequence[LogEntry]) -> None:
     """Write *entries*, and what the notifier needs, in the transaction of *session*.
 
-    The executions must have been written before, or be pending in *session*.
+    The executions must have been written before. *connection* is the session's, perhaps
+    pipelined: no result is read.
     """
     if not entries:
         return
-    # The rows refer to executions that may still wait to be flushed.
-    session.flush()
-    session.execute(
-        insert(LogEvent.__table__),  # type: ignore[arg-type]
+    connection.execute(
+        _INSERT_EVENTS,
         [
             {
                 "workflow_execution_id": entry.execution_id,
@@ -185,7 +191,7 @@ def append(session: Session, entries: Sequence[LogEntry]) -> None:
     )
     deliveries = [row for entry in entries if entry.publishers for row in _deliveries(entry)]
     if deliveries:
-        session.execute(insert(Notification.__table__), deliveries)  # type: ignore[arg-type]
+        connection.execute(_INSERT_NOTIFICATIONS, deliveries)
         lanes = dict.fromkeys(
             (row["workflow_execution_id"], row["publisher_key"]) for row in deliveries
         )

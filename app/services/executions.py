@@ -147,12 +147,15 @@ def apply(session: Session, platform: Platform, id: str, found: Sequence[Event])
     Actions run elsewhere: whoever asked gets an answer at once, with the state before they ran.
     """
     session.flush()
-    failed, stopped = engine.apply_in(session, platform, {id: list(found)}, inline_steps=0)
-    if failed:
+    applied = engine.apply_in(session, platform, {id: list(found)}, inline_steps=0)
+    if applied.failed:
         raise RuntimeError(f"no decision on execution {id}; the log tells why")
-    if stopped:
+    if applied.stopped:
         listening.listen(
-            session, "after_commit", lambda _: engine.tell_stopped(platform, stopped), once=True
+            session,
+            "after_commit",
+            lambda _: engine.tell_stopped(platform, applied.stopped),
+            once=True,
         )
     session.expire_all()
 

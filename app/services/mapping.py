@@ -26,19 +26,18 @@ A = ActionExecution.__table__.c
 C = ContextRow.__table__.c
 
 
-def select_executions() -> Select[Any]:
-    """All that deciding on executions needs; not their input, and not their output."""
-    return select(
-        E.id, E.state, E.workflow_name, E.created_at, E.params, E.project_id,
-        E.workflow_namespace, E.workbook_name, E.workflow_id, E.description, E.state_info,
-        E.parent_execution_id, E.task_execution_id, E.root_execution_id,
-        E.item_index, E.depth, E.context_id, E.conductor, E.updated_at, E.finished_at, E.spec_id,
-        E.revision, E.scope,
-    )  # fmt: skip
+#: All that deciding on executions needs; not their input, and not their output.
+EXECUTIONS: Select[Any] = select(
+    E.id, E.state, E.workflow_name, E.created_at, E.params, E.project_id,
+    E.workflow_namespace, E.workbook_name, E.workflow_id, E.description, E.state_info,
+    E.parent_execution_id, E.task_execution_id, E.root_execution_id,
+    E.item_index, E.depth, E.context_id, E.conductor, E.updated_at, E.finished_at, E.spec_id,
+    E.revision, E.scope,
+)  # fmt: skip
 
 
 def execution_of(row: Row[Any]) -> Execution:
-    """The core's execution of a row that ``select_executions`` gave."""
+    """The core's execution of a row that ``EXECUTIONS`` gave."""
     known: Mapping[str, Any] = row.conductor or {}
     return Execution(
         id=row.id,
@@ -84,18 +83,17 @@ def conductor_of_execution(execution: Execution) -> dict[str, Any]:
 # --- tasks -----------------------------------------------------------------------------------
 
 
-def select_tasks() -> Select[Any]:
-    return select(
-        T.id, T.workflow_execution_id, T.name, T.type, T.number, T.state, T.state_info,
-        T.created_at, T.attempt,
-        T.inbound_context_id, T.outbound_context_id, T.published, T.published_global,
-        T.processed, T.has_next_tasks, T.next_tasks, T.error_handled, T.runtime_context,
-        T.conductor, T.unique_key, T.started_at, T.finished_at, T.updated_at,
-    )  # fmt: skip
+TASKS: Select[Any] = select(
+    T.id, T.workflow_execution_id, T.name, T.type, T.number, T.state, T.state_info,
+    T.created_at, T.attempt,
+    T.inbound_context_id, T.outbound_context_id, T.published, T.published_global,
+    T.processed, T.has_next_tasks, T.next_tasks, T.error_handled, T.runtime_context,
+    T.conductor, T.unique_key, T.started_at, T.finished_at, T.updated_at,
+)  # fmt: skip
 
 
 def task_of(row: Row[Any]) -> Task:
-    """The core's task of a row that ``select_tasks`` gave."""
+    """The core's task of a row that ``TASKS`` gave."""
     known: Mapping[str, Any] = row.conductor or {}
     items, join = known.get("items"), known.get("join")
     return Task(
@@ -195,11 +193,10 @@ def new_task_values(task: Task, execution: Execution, tags: list[str]) -> dict[s
 # --- actions and sub-workflows ---------------------------------------------------------------
 
 
-def select_actions() -> Select[Any]:
-    return select(
-        A.id, A.workflow_execution_id, A.task_execution_id, A.name, A.state, A.item_index,
-        A.attempt, A.accepted, A.output, A.is_sync, A.number,
-    )  # fmt: skip
+ACTIONS: Select[Any] = select(
+    A.id, A.workflow_execution_id, A.task_execution_id, A.name, A.state, A.item_index,
+    A.attempt, A.accepted, A.output, A.is_sync, A.number,
+)  # fmt: skip
 
 
 def action_of(row: Row[Any]) -> Action:
@@ -218,11 +215,10 @@ def action_of(row: Row[Any]) -> Action:
     )
 
 
-def select_children() -> Select[Any]:
-    return select(
-        E.id, E.task_execution_id, E.item_index, E.attempt, E.state, E.accepted, E.output,
-        E.state_info,
-    )  # fmt: skip
+CHILDREN: Select[Any] = select(
+    E.id, E.task_execution_id, E.item_index, E.attempt, E.state, E.accepted, E.output,
+    E.state_info,
+)  # fmt: skip
 
 
 def child_of(row: Row[Any]) -> Child:

@@ -2,24 +2,40 @@
 
 A process that dies in between leaves the row behind, and the sweeper sends it. So a message may
 arrive twice, and none is lost.
+
+Nobody waits for the deletion: it rides along with the next transaction of the process, or comes
+by itself a moment later. Messages to tasks that are not ours are the exception, since not every
+one of those takes a second copy calmly: their row goes at once.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import bindparam, delete, insert, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from app.broker import Broker, BrokerUnavailable, Message
-from app.models import Database, OutboxMessage, utcnow
+from app.broker import OWN_TASKS, Broker, BrokerUnavailable, Message
+from app.models import Database, OutboxMessage, pipelined, utcnow
 
 log = logging.getLogger(__name__)
 
 _KEY = "celeriac.outbox"
+#: Seconds after which sent rows are deleted when no other transaction takes them along; well
+#: below the patience of the sweeper, which would send them again.
+LINGER = 1.0
+
+_outbox: Any = OutboxMessage.__table__
+_insert = insert(_outbox)
+_delete = delete(_outbox).where(_outbox.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def add(session: Session, messages: Iterable[Message]) -> None:
@@ -33,32 +49,102 @@ def unit_of_work(database: Database, broker: Broker) -> Iterator[Session]:
 
     If the broker is away the messages stay behind for the sweeper; the caller does not fail.
     """
-    with database.sessions() as session:
-        with session.begin():
+    sent = _sent_rows(database)
+    gone: Sequence[str] = ()
+    try:
+        with database.sessions() as session, session.begin():
             yield session
             messages: list[Message] = session.info.pop(_KEY, [])
-            row_id = _keep(session, messages) if messages else None
-        if row_id is None:
+            if messages:
+                gone = sent.take()
+                row_id = _keep(session, messages, gone)
+    except BaseException:
+        sent.add(gone)
+        raise
+    if not messages:
+        return
+    try:
+        broker.send(messages)
+    except BrokerUnavailable as err:
+        log.warning("%d messages stay in the outbox: %s", len(messages), err)
+        return
+    if OWN_TASKS.issuperset(message.task for message in messages):
+        sent.add([row_id])
+    else:
+        _forget(database, [row_id])
+
+
+def _keep(session: Session, messages: Sequence[Message], gone: Sequence[str]) -> str:
+    """Write *messages*, and delete the rows that have *gone*; the id of the new row."""
+    row_id = str(uuid4())
+    session.flush()
+    with pipelined(session) as connection:
+        connection.execute(
+            _insert,
+            {
+                "id": row_id,
+                "messages": [message.dump() for message in messages],
+                "created_at": utcnow(),
+            },
+        )
+        if gone:
+            connection.execute(_delete, {"ids": gone})
+    return row_id
+
+
+def _forget(database: Database, ids: Sequence[str]) -> None:
+    """Delete rows whose messages have left."""
+    with database.sessions() as session, session.begin():
+        if not database.sqlite:
+            # Losing this deletion in a crash only means that the messages are sent twice.
+            session.execute(text("SET LOCAL synchronous_commit TO off"))
+        session.execute(_delete, {"ids": ids})
+
+
+class _SentRows:
+    """Rows of one process whose messages have left and that are still to be deleted."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._ids: list[str] = []
+        self._timer: threading.Timer | None = None
+
+    def take(self) -> Sequence[str]:
+        """All of them: the caller deletes them, or adds them again."""
+        with self._lock:
+            taken, self._ids = self._ids, []
+        return taken
+
+    def add(self, ids: Sequence[str]) -> None:
+        """Have rows deleted with the next transaction, or on their own if none comes."""
+        if not ids:
             return
+        with self._lock:
+            self._ids.extend(ids)
+            if self._timer is None:
+                self._timer = threading.Timer(LINGER, self._flush)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _flush(self) -> None:
+        with self._lock:
+            self._timer = None
+        ids = self.take()
         try:
-            broker.send(messages)
-        except BrokerUnavailable as err:
-            log.warning("%d messages stay in the outbox: %s", len(messages), err)
-            return
-        with session.begin():
-            if not database.sqlite:
-                # Losing this deletion in a crash only means that the messages are sent twice.
-                session.execute(text("SET LOCAL synchronous_commit TO off"))
-            session.execute(delete(OutboxMessage).where(OutboxMessage.id == row_id))
+            if ids:
+                _forget(self._database, ids)
+        except DBAPIError as err:
+            log.warning("%d sent rows stay in the outbox for now: %s", len(ids), err)
+            self.add(ids)
 
 
-def _keep(session: Session, messages: list[Message]) -> int:
-    row = session.execute(
-        insert(OutboxMessage)
-        .values(messages=[message.dump() for message in messages], created_at=utcnow())
-        .returning(OutboxMessage.id)
-    )
-    return int(row.scalar_one())
+_sent: WeakKeyDictionary[Database, _SentRows] = WeakKeyDictionary()
+
+
+def _sent_rows(database: Database) -> _SentRows:
+    found = _sent.get(database)
+    return found if found is not None else _sent.setdefault(database, _SentRows(database))
 
 
 def resend(database: Database, broker: Broker, *, older_than: timedelta, limit: int = 100) -> int:
@@ -70,7 +156,7 @@ def resend(database: Database, broker: Broker, *, older_than: timedelta, limit: 
         rows = session.execute(
             select(OutboxMessage.id, OutboxMessage.messages)
             .where(OutboxMessage.created_at < utcnow() - older_than)
-            .order_by(OutboxMessage.id)
+            .order_by(OutboxMessage.created_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
         ).all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.actions.registry import Registry, standard_registry
 from app.broker import Broker
@@ -11,6 +11,7 @@ from app.core import expressions
 from app.core.working_copy import Limits
 from app.ledger import Ledger
 from app.models import Database
+from app.services.remembered import Remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Platform:
     broker: Broker
     ledger: Ledger
     registry: Registry
+    remembered: Remembered = field(default_factory=Remembered)
 
     @classmethod
     def from_config(cls, config: Config) -> Platform:

@@ -153,42 +153,62 @@ class Stored:
         execution: Execution,
         registry: Registry,
         *,
-        tasks: Iterable[Task] = (),
-        actions: Iterable[Action] = (),
-        complete: bool = False,
-        definitions_found: Found | None = None,
+        tasks: dict[str, Task],
+        actions: dict[str, Action],
+        complete: bool,
+        definitions_found: Found,
     ) -> None:
         self.session = session
         self.execution = execution
         self.registry = registry
-        self._tasks = {task.id: task for task in tasks}
-        self._actions = {action.id: action for action in actions}
-        #: True when ``tasks`` are all tasks of the execution.
-        self._complete = complete
+        self._tasks = tasks
+        self._actions = actions
+        #: True when the known tasks are all tasks of the execution.
+        self.complete = complete
+        self._found = definitions_found
+        self._joins: dict[str, Task | None] = {}
         self._environment: Mapping[str, Any] | None = None
         self._input: Mapping[str, Any] | None = None
-        self._found = Found() if definitions_found is None else definitions_found
-        self._joins: dict[str, Task | None] = {}
+
+    def know_task(self, task: Task) -> None:
+        """Add a task that was read."""
+        self._tasks.setdefault(task.id, task)
+
+    def known_tasks(self) -> Iterable[Task]:
+        """Tasks that need not be read."""
+        return self._tasks.values()
+
+    def know_action(self, action: Action) -> None:
+        """Add an action that was read."""
+        self._actions[action.id] = action
+
+    def knows_action(self, action_id: str) -> bool:
+        """True when the action need not be read."""
+        return action_id in self._actions
+
+    def known_actions(self) -> Iterable[Action]:
+        """Actions that need not be read."""
+        return self._actions.values()
 
     # --- tasks --------------------------------------------------------------------------
 
     def _load(self, *conditions: Any) -> list[Task]:
         rows = self.session.execute(
-            mapping.select_tasks()
-            .where(T.workflow_execution_id == self.execution.id, *conditions)
-            .order_by(T.number)
+            mapping.TASKS.where(T.workflow_execution_id == self.execution.id, *conditions).order_by(
+                T.number
+            )
         )
         return [self._tasks.setdefault(row.id, mapping.task_of(row)) for row in rows]
 
     def task(self, task_id: str) -> Task | None:
         found = self._tasks.get(task_id)
-        if found is None and not self._complete:
+        if found is None and not self.complete:
             self._load(T.id == task_id)
             found = self._tasks.get(task_id)
         return found
 
     def join(self, name: str) -> Task | None:
-        if self._complete:
+        if self.complete:
             return next((t for t in self._tasks.values() if t.unique and t.name == name), None)
         if name not in self._joins:
             found = self._load(T.unique_key == name)
@@ -199,7 +219,7 @@ class Stored:
         wanted = list(names)
         if not wanted:
             return []
-        if self._complete:
+        if self.complete:
             known = set(wanted)
             return [task for task in self._tasks.values() if task.name in known]
         found: list[Task] = []
@@ -208,18 +228,18 @@ class Stored:
         return found
 
     def all_tasks(self) -> list[Task]:
-        if not self._complete:
+        if not self.complete:
             self._load()
-            self._complete = True
+            self.complete = True
         return list(self._tasks.values())
 
     def open_tasks(self) -> list[Task]:
-        if self._complete:
+        if self.complete:
             return list(self._tasks.values())
         return self._load(or_(T.state.not_in(_TERMINAL), T.processed.is_(False)))
 
     def leaf_tasks(self) -> list[Task]:
-        if self._complete:
+        if self.complete:
             return [t for t in self._tasks.values() if t.state.terminal and not t.has_next_tasks]
         return self._load(T.state.in_(_TERMINAL), T.has_next_tasks.is_(False))
 
@@ -229,7 +249,7 @@ class Stored:
         found = self._actions.get(action_id)
         if found is None:
             row = self.session.execute(
-                mapping.select_actions().where(
+                mapping.ACTIONS.where(
                     A.id == action_id, A.workflow_execution_id == self.execution.id
                 )
             ).one_or_none()
@@ -239,20 +259,20 @@ class Stored:
 
     def actions(self, task_id: str) -> list[Action]:
         rows = self.session.execute(
-            mapping.select_actions().where(A.task_execution_id == task_id).order_by(A.number)
+            mapping.ACTIONS.where(A.task_execution_id == task_id).order_by(A.number)
         )
         return [mapping.action_of(row) for row in rows]
 
     def children(self, task_id: str) -> list[Child]:
         rows = self.session.execute(
-            mapping.select_children()
-            .where(E.task_execution_id == task_id)
-            .order_by(E.attempt, E.item_index, E.created_at)
+            mapping.CHILDREN.where(E.task_execution_id == task_id).order_by(
+                E.attempt, E.item_index, E.created_at
+            )
         )
         return [mapping.child_of(row) for row in rows]
 
     def child(self, child_id: str) -> Child | None:
-        row = self.session.execute(mapping.select_children().where(E.id == child_id)).one_or_none()
+        row = self.session.execute(mapping.CHILDREN.where(E.id == child_id)).one_or_none()
         return mapping.child_of(row) if row is not None else None
 
     # --- data ---------------------------------------------------------------------------
@@ -297,6 +317,8 @@ class Stored:
     ) -> ActionSpec | ActionInfo | None:
         names = [f"{workbook}.{name}", name] if workbook else [name]
         for each in names:
+            if each.startswith(definitions.RESERVED):
+                continue  # Nobody can have defined it.
             row = definitions.find_action(
                 self.session, name=each, namespace=namespace, project_id=self.execution.project_id
             )
@@ -380,8 +402,7 @@ class Stored:
     ) -> list[Mapping[str, Any]]:
         if workflow_execution_id is None:
             rows = self.session.execute(
-                mapping.select_tasks()
-                .where(T.project_id == self.execution.project_id)
+                mapping.TASKS.where(T.project_id == self.execution.project_id)
                 .order_by(T.created_at, T.id)
                 .limit(1000)
             ).all()
@@ -394,9 +415,9 @@ class Stored:
         rows: list[Any] = []
         while execution_ids:
             found = self.session.execute(
-                mapping.select_tasks()
-                .where(T.workflow_execution_id.in_(execution_ids))
-                .order_by(T.created_at, T.number)
+                mapping.TASKS.where(T.workflow_execution_id.in_(execution_ids)).order_by(
+                    T.created_at, T.number
+                )
             ).all()
             rows.extend(found)
             if not recursive:

@@ -232,6 +232,7 @@ def test_messages_left_in_the_outbox_are_sent(whole: System) -> None:
     with whole.platform.database.sessions.begin() as session:
         session.add(
             OutboxMessage(
+                id="left",
                 messages=[event_message(execution_id, ExecutionStarted()).dump()],
                 created_at=utcnow() - timedelta(seconds=30),
             )
