@@ -96,7 +96,12 @@ def visible(model: type[Any], actor: Actor, *, everything: bool = True) -> Colum
     """
     if actor.is_admin and everything:
         return true()
-    conditions = [model.project_id == actor.project_id]
+    return visible_to(model, actor.project_id)
+
+
+def visible_to(model: type[Any], project_id: Any) -> ColumnElement[bool]:
+    """The condition for rows of *model* that a project sees, told by id or by a parameter."""
+    conditions = [model.project_id == project_id]
     if hasattr(model, "scope") and not hasattr(model, "revision"):
         # Executions have a scope, but nothing makes them public.
         conditions.append(model.scope == "public")
@@ -104,7 +109,7 @@ def visible(model: type[Any], actor: Actor, *, everything: bool = True) -> Colum
         conditions.append(
             model.id.in_(
                 select(ResourceMember.resource_id).where(
-                    ResourceMember.member_id == actor.project_id,
+                    ResourceMember.member_id == project_id,
                     ResourceMember.resource_type == "workflow",
                     ResourceMember.status == "accepted",
                 )

@@ -10,9 +10,10 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, or_, select
+from sqlalchemy import Select, and_, bindparam, case, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -33,7 +34,7 @@ from app.models import (
     utcnow,
 )
 
-from .actors import Actor, require_owner, require_scope, visible
+from .actors import Actor, require_owner, require_scope, visible_to
 from .errors import Duplicate, NotAllowed, NotFound, Refused
 
 SCOPES = ("private", "public")
@@ -128,15 +129,7 @@ def get_workflow(
     session: Session, actor: Actor, identifier: str, *, namespace: str = "", lock: bool = False
 ) -> WorkflowDefinition:
     """The workflow of that id, or of that name in *namespace*, that *actor* sees."""
-    model = WorkflowDefinition
-    row = _first(
-        session,
-        model,
-        actor.project_id,
-        or_(and_(model.name == identifier, model.namespace == namespace), model.id == identifier),
-        visible(model, actor),
-        lock=lock,
-    )
+    row = _first(session, WorkflowDefinition, actor, identifier, namespace, by_id=True, lock=lock)
     if row is None:
         raise NotFound(
             f"Workflow not found [workflow_identifier={identifier}, namespace={namespace}]"
@@ -176,16 +169,15 @@ def find_workflow(
     The project's own comes first, then public and shared ones. With *fallback* a name that
     *namespace* does not have is looked for in the default namespace.
     """
-    model = WorkflowDefinition
-    allowed = visible(model, Actor(project_id=project_id))
-    namespaces = {namespace, ""} if fallback else {namespace}
     return _first(
         session,
-        model,
-        project_id,
-        or_(and_(model.name == name, model.namespace.in_(namespaces)), model.id == name),
-        allowed,
-        namespace=namespace,
+        WorkflowDefinition,
+        Actor(project_id=project_id),
+        name,
+        namespace,
+        by_id=True,
+        fallback=fallback,
+        nearest=True,
     )
 
 
@@ -309,17 +301,15 @@ def get_action(
     session: Session, actor: Actor, *, identifier: str, namespace: str = ""
 ) -> ActionDefinition:
     """The ad-hoc action to change or delete: of *namespace*, else of the default one. Locked."""
-    model = ActionDefinition
     row = _first(
         session,
-        model,
-        actor.project_id,
-        or_(
-            and_(model.name == identifier, model.namespace.in_({namespace, ""})),
-            model.id == identifier,
-        ),
-        visible(model, actor),
-        namespace=namespace,
+        ActionDefinition,
+        actor,
+        identifier,
+        namespace,
+        by_id=True,
+        fallback=True,
+        nearest=True,
         lock=True,
     )
     if row is None:
@@ -346,14 +336,7 @@ def find_action(
     """
     actor = Actor(project_id=project_id)
     for model in (ActionDefinition, DynamicAction):
-        row = _first(
-            session,
-            model,
-            project_id,
-            and_(model.name == name, model.namespace.in_({namespace, ""})),
-            visible(model, actor),
-            namespace=namespace,
-        )
+        row = _first(session, model, actor, name, namespace, fallback=True, nearest=True)
         if row is not None:
             return row  # type: ignore[no-any-return]
     return None
@@ -441,14 +424,7 @@ def get_workbook(
     text: str = "Workbook not found [name={name}, namespace={namespace}]",
 ) -> Workbook:
     """The workbook of that name that *actor* sees; *text* is what NotFound says."""
-    row = _first(
-        session,
-        Workbook,
-        actor.project_id,
-        and_(Workbook.name == name, Workbook.namespace == namespace),
-        visible(Workbook, actor),
-        lock=lock,
-    )
+    row = _first(session, Workbook, actor, name, namespace, lock=lock)
     if row is None:
         raise NotFound(text.format(name=name, namespace=namespace))
     return row
@@ -560,14 +536,51 @@ _KINDS = {
 def _first(
     session: Session,
     model: type[Any],
-    project_id: str,
-    *conditions: ColumnElement[bool],
-    namespace: str | None = None,
+    actor: Actor,
+    identifier: str,
+    namespace: str,
+    *,
+    by_id: bool = False,
+    fallback: bool = False,
+    nearest: bool = False,
     lock: bool = False,
 ) -> Any:
-    """The row that fits best: of *namespace*, then of the own project, then the oldest."""
-    query = select(model).where(*conditions)
-    if namespace is not None:
+    """The row of that name in *namespace* that fits best: of the own project, then the oldest.
+
+    With *by_id* the identifier may be an id as well, with *fallback* the default namespace is
+    looked through too, and with *nearest* rows of *namespace* come before all others.
+    """
+    return session.scalar(
+        _best(model, everything=actor.is_admin, nearest=nearest, lock=lock),
+        {
+            "identifier": identifier,
+            "id": identifier if by_id else "",
+            "namespace": namespace,
+            "other_namespace": "" if fallback else namespace,
+            "project_id": actor.project_id,
+        },
+    )
+
+
+@cache
+def _best(
+    model: type[Any], *, everything: bool, nearest: bool, lock: bool
+) -> Select[tuple[Any, ...]]:
+    """The statement of ``_first``; made once, since each start of a workflow needs it."""
+    namespace: BindParameter[str] = bindparam("namespace")
+    project_id: BindParameter[str] = bindparam("project_id")
+    query = select(model).where(
+        or_(
+            and_(
+                model.name == bindparam("identifier"),
+                or_(model.namespace == namespace, model.namespace == bindparam("other_namespace")),
+            ),
+            model.id == bindparam("id"),
+        )
+    )
+    if not everything:
+        query = query.where(visible_to(model, project_id))
+    if nearest:
         query = query.order_by(case((model.namespace == namespace, 0), else_=1))
     query = query.order_by(
         case((model.project_id == project_id, 0), else_=1), model.created_at, model.id
@@ -575,7 +588,7 @@ def _first(
     if lock:
         # Two requests that change the same row queue here; the second sees what the first did.
         query = query.with_for_update().execution_options(populate_existing=True)
-    return session.scalar(query)
+    return query
 
 
 def _insert(session: Session, rows: Sequence[Any]) -> None:

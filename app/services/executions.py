@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy import delete as delete_rows
 from sqlalchemy import event as listening
-from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from app.core import events, starting
@@ -37,6 +37,7 @@ from app.services.mapping import E
 from app.services.platform import Platform
 
 _TERMINAL = [str(state) for state in TERMINAL]
+_EXISTS = select(E.id).where(E.id == bindparam("id"))
 
 
 def get(session: Session, actor: Actor, id: str) -> WorkflowExecution:
@@ -70,8 +71,7 @@ def create(
     if id is not None:
         if len(id) > 36:
             raise Refused(f"The id of an execution has at most 36 characters, got {len(id)}.")
-        existing = session.get(WorkflowExecution, id)
-        if existing is not None:
+        if session.execute(_EXISTS, {"id": id}).first() is not None:
             return get(session, actor, id)
     if source_execution_id:
         source = get(session, actor, source_execution_id)
