@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, case, delete, or_, select
+from sqlalchemy import BindParameter, Select, and_, bindparam, case, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -564,8 +564,8 @@ def _first(
 
 @cache
 def _best(
-    model: type[Any], *, everything: bool, nearest: bool, lock: bool
-) -> Select[tuple[Any, ...]]:
+    model: Any, *, everything: bool, nearest: bool, lock: bool
+) -> Select[tuple[Any]]:
     """The statement of ``_first``; made once, since each start of a workflow needs it."""
     namespace: BindParameter[str] = bindparam("namespace")
     project_id: BindParameter[str] = bindparam("project_id")

@@ -273,6 +273,9 @@ def _read(
                 task_ids.add(task_id)
         if not lookup.complete and execution.serial <= SMALL:
             small.append(row.id)
+    new = [row.id for row in rows if executions[row.id].serial == 0]
+    if new:
+        stored.read_inputs(session, new)
     connection = session.connection()
     for start in range(0, len(action_ids), 500):
         for row in connection.execute(_ACTIONS, {"ids": action_ids[start : start + 500]}):
