@@ -48,13 +48,13 @@ def hold(key, until, context=None):
 '''
 ENTRY_POINTS = "[celeriac.actions]\ntest.note = traces:note\ntest.hold = traces:hold\n"
 
-_CELERY = ["celery", "-A", "workers.celery"]
-_WORKER = [*_CELERY, "worker", "-O", "fair", "--without-gossip", "--without-mingle"]
+_WORKER = ["worker", "-O", "fair", "--without-gossip", "--without-mingle"]
+#: What comes after ``celery -A workers.celery:<role>``, as in the Procfile.
 ROLES = {
     "engine": [*_WORKER, "-Q", "engine,scheduler", "-c", "1", "--prefetch-multiplier", "500"],
     "executor": [*_WORKER, "-Q", "actions", "-c", "4", "--prefetch-multiplier", "1"],
-    "notifier": [*_WORKER, "-Q", "notify", "-c", "1"],
-    "beat": [*_CELERY, "beat"],
+    "notifier": [*_WORKER, "-Q", "notify", "--pool", "threads", "-c", "8"],
+    "beat": ["beat"],
 }
 
 
@@ -97,7 +97,8 @@ class System:
                 self.workers[role].file.close()
             log = self.directory / f"{role}-{self._count}.log"
             name = ["-n", f"{role}{self._count}@%h"] if role != "beat" else []
-            arguments = [*ROLES[role], "-l", "INFO", *name]
+            celery = ["celery", "-A", f"workers.celery:{role}"]
+            arguments = [*celery, *ROLES[role], "-l", "INFO", *name]
             self.workers[role] = Worker(arguments, self.environment, log)
         for role in roles:
             if role != "beat":

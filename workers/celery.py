@@ -1,23 +1,45 @@
-"""The Celery application that every worker and beat start from: ``celery -A workers.celery``.
+"""The Celery applications that workers and beat start from.
 
-Importing it reads the settings and connects to nothing.
+``celery -A workers.celery`` knows every task of ours; ``celery -A workers.celery:executor`` only
+those of one role, and so takes up the memory of one role: an executor has no use for a database
+driver. Making an application reads the settings and connects to nothing.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from celery import Celery, signals
 
 from app.broker import celery_settings
 from app.config import Config
-from workers import engine, executor, foreign, notifier, scheduler, transport, triggers
+from workers import schedule, transport
 from workers.process import Process
 
+#: Applications of this module by name, and the modules that have their tasks.
+ROLES = {
+    "app": ("engine", "scheduler", "triggers", "foreign", "executor", "notifier"),
+    "engine": ("engine", "scheduler", "triggers", "foreign"),
+    "executor": ("executor",),
+    "notifier": ("notifier",),
+    "beat": (),
+}
 
-def create_worker_app(config: Config) -> Celery:
-    """A Celery application with all tasks of ours, set up for *config*."""
+
+def __getattr__(name: str) -> Celery:
+    """The application of a role, made when Celery asks for it."""
+    if name not in ROLES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()[name] = create_worker_app(Config.from_env(), ROLES[name])
+    return made
+
+
+def create_worker_app(config: Config, modules: Iterable[str] = ROLES["app"]) -> Celery:
+    """A Celery application with the tasks of *modules*, set up for *config*."""
     app = Celery("celeriac", set_as_current=False)
     settings = celery_settings(config.broker_url)
     if config.broker_url.startswith("redis"):
@@ -39,13 +61,16 @@ def create_worker_app(config: Config) -> Celery:
         redbeat_key_prefix="celeriac:redbeat:",
         redbeat_lock_timeout=10,
     )
+    app.conf.beat_schedule = schedule.entries(config)
     process = Process(config)
-    engine.register(app, process)
-    scheduler.register(app, process)
-    executor.register(app, config)
-    notifier.register(app, process)
-    triggers.register(app, process)
-    foreign.register(app, process)
+    for name in modules:
+        importlib.import_module(f"workers.{name}").register(app, process)
+
+    @signals.worker_before_create_process.connect(weak=False)
+    def freeze(**_: Any) -> None:
+        # What is there before the fork stays shared: no child's collector writes to it.
+        gc.collect()
+        gc.freeze()
 
     @signals.worker_process_init.connect(weak=False)
     def forget_inherited(**_: Any) -> None:
@@ -58,6 +83,3 @@ def create_worker_app(config: Config) -> Celery:
             logging.getLogger(name).setLevel(logging.WARNING)
 
     return app
-
-
-app = create_worker_app(Config.from_env())

@@ -57,6 +57,7 @@ from app.broker import (
 from app.config import Config
 from app.core.states import State
 from app.ledger import Claimed, Expired, Finished, Ledger, Stopped
+from workers.process import Process
 
 log = logging.getLogger(__name__)
 
@@ -583,10 +584,10 @@ def _alive(pid: int) -> bool:
 # --- putting it together ----------------------------------------------------------------------
 
 
-def register(app: Celery, config: Config) -> None:
+def register(app: Celery, process: Process) -> None:
     """Add the executor's tasks to *app*."""
     global _executor
-    _executor = executor = Executor(app, config)
+    _executor = executor = Executor(app, process.config)
     ActionRequest.executor = executor
 
     @app.task(

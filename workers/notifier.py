@@ -1,7 +1,7 @@
 """Celery tasks of the notifier: delivering events to publishers.
 
 A delivery mostly waits for somebody else's server, so this worker runs in threads:
-``celery -A workers.celery worker -Q notify --pool threads --concurrency 32``.
+``celery -A workers.celery:notifier worker -Q notify --pool threads --concurrency 32``.
 """
 
 from __future__ import annotations
@@ -11,15 +11,12 @@ from datetime import datetime
 
 from celery import Celery
 
-from app.broker import NOTIFIER_DELIVER, NOTIFIER_TICK, NOTIFY_QUEUE
+from app.broker import NOTIFIER_DELIVER, NOTIFIER_TICK
 from app.notify.destinations import Destinations
 from app.notify.registry import Publishers, standard_publishers
 from app.services import notifications
 from app.services.notifications import Lane
 from workers.process import Process
-
-#: Seconds between two looks for lanes that wait for another attempt.
-TICK = 1.0
 
 
 class Notifier:
@@ -41,7 +38,7 @@ class Notifier:
 
 
 def register(app: Celery, process: Process) -> None:
-    """Add the notifier's tasks to *app*, and its tick to beat's schedule."""
+    """Add the notifier's tasks to *app*."""
     notifier = Notifier(process)
 
     @app.task(name=NOTIFIER_DELIVER, acks_late=True, ignore_result=True)
@@ -59,9 +56,3 @@ def register(app: Celery, process: Process) -> None:
     def tick() -> None:
         """Send for what waits for another attempt."""
         notifications.tick(process.platform)
-
-    app.conf.beat_schedule["notifications"] = {
-        "task": NOTIFIER_TICK,
-        "schedule": TICK,
-        "options": {"queue": NOTIFY_QUEUE, "expires": 2 * TICK},
-    }

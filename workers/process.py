@@ -7,11 +7,14 @@ one is made here on first use, and forgotten in a new child.
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 from app.broker import Broker
 from app.config import Config
-from app.services.platform import Platform
 from app.services.ticks import Ticks
+
+if TYPE_CHECKING:
+    from app.services.platform import Platform
 
 
 class Process:
@@ -29,6 +32,9 @@ class Process:
         """Database, broker, ledger and actions, made by the first who asks."""
         with self._lock:
             if self._platform is None:
+                # An executor never asks for it, and does without all that it needs.
+                from app.services.platform import Platform
+
                 platform = Platform.from_config(self.config)
                 # Every decision relies on it; better no worker than a wrong one.
                 platform.database.check_isolation()

@@ -17,6 +17,7 @@ from app.broker import (
 )
 from app.services import maintenance, sweeper, timers
 from workers.process import Process
+from workers.schedule import TICK
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ STALE = 5.0
 
 
 def register(app: Celery, process: Process) -> None:
-    """Add the scheduler's tasks to *app*, and their entries to beat's schedule."""
+    """Add the scheduler's tasks to *app*."""
 
     @app.task(name=SCHEDULER_RUN_DUE, acks_late=False, ignore_result=True)
     def run_due() -> None:
@@ -39,20 +40,6 @@ def register(app: Celery, process: Process) -> None:
         sweeper.sweep(process.platform)
         maintenance.advance(process.platform)
 
-    interval = process.config.sweep_interval
-    app.conf.beat_schedule = {
-        "timers": {
-            "task": SCHEDULER_RUN_DUE,
-            "schedule": timers.TICK,
-            # A tick that waited for long has been overtaken by another.
-            "options": {"queue": SCHEDULER_QUEUE, "expires": 2 * timers.TICK},
-        },
-        "sweep": {
-            "task": SCHEDULER_SWEEP,
-            "schedule": interval,
-            "options": {"queue": SCHEDULER_QUEUE, "expires": max(2.0, interval)},
-        },
-    }
     StandIn.process = process
     app.steps["consumer"].add(StandIn)
 
@@ -70,7 +57,7 @@ class StandIn(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         """Begin to watch the clock."""
-        self._timer = consumer.timer.call_repeatedly(timers.TICK, self.look)
+        self._timer = consumer.timer.call_repeatedly(TICK, self.look)
 
     def stop(self, consumer: Any) -> None:
         """Watch no longer."""
@@ -92,11 +79,11 @@ class StandIn(bootsteps.StartStopStep):
                     "a day or ever" if age is None else f"{age:.0f} s",
                 )
             intervals = {
-                SCHEDULER_RUN_DUE: timers.TICK,
+                SCHEDULER_RUN_DUE: TICK,
                 SCHEDULER_SWEEP: self.process.config.sweep_interval,
             }
             self.process.broker.send(
-                Message(task=task, queue=SCHEDULER_QUEUE, options={"expires": 2 * timers.TICK})
+                Message(task=task, queue=SCHEDULER_QUEUE, options={"expires": 2 * TICK})
                 for task, seconds in intervals.items()
                 if self.process.ticks.stand_in(task, seconds=0.9 * seconds)
             )

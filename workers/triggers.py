@@ -30,18 +30,14 @@ from app.core import cron
 from app.models import CronTrigger, Database, utcnow
 from app.services import expiration, triggers
 from workers.process import Process
+from workers.schedule import MIRROR
 
-#: Seconds between two looks for due triggers, between two repairs of the mirror, and between two
-#: looks for what is old.
-TICK = 1.0
-MIRROR = 30.0
-EXPIRE = 60.0
 #: Names of mirrored entries begin so; the id of the trigger follows.
 PREFIX = "cron-trigger:"
 
 
 def register(app: Celery, process: Process) -> None:
-    """Add the tasks to *app*, and their entries to beat's schedule."""
+    """Add the tasks to *app*."""
 
     @app.task(name=SCHEDULER_FIRE_DUE, acks_late=False, ignore_result=True)
     def fire_due() -> None:
@@ -63,17 +59,6 @@ def register(app: Celery, process: Process) -> None:
     def expire() -> None:
         """Delete what is old enough."""
         expiration.expire(process.platform)
-
-    for name, task, seconds in (
-        ("cron-triggers", SCHEDULER_FIRE_DUE, TICK),
-        ("cron-mirror", SCHEDULER_MIRROR_CRON, MIRROR),
-        ("expiration", SCHEDULER_EXPIRE, EXPIRE),
-    ):
-        app.conf.beat_schedule[name] = {
-            "task": task,
-            "schedule": seconds,
-            "options": {"queue": SCHEDULER_QUEUE, "expires": max(2.0, seconds)},
-        }
 
 
 def mirror(app: Celery, database: Database, *, enabled: bool = True) -> tuple[int, int]:

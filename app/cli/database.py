@@ -6,7 +6,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import Config, ConfigError
-from app.models import migrate
+from app.models import migrate, revision
 from app.models.session import Database
 
 from .output import Output, json_option
@@ -30,7 +30,7 @@ def upgrade(out: Output) -> None:
         raise click.ClickException(str(err)) from err
     database = Database(config.database_url)
     try:
-        before = migrate.is_current(database)
+        before = revision.is_current(database)
         migrate.upgrade(database)
     except SQLAlchemyError as err:
         # The driver's own words; the rest of SQLAlchemy's message is for us.

@@ -1,4 +1,4 @@
-"""Brings a database to the shape that the rows expect, and tells whether it has it."""
+"""Brings a database to the shape that the rows expect, and tells what is different."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from .rows import Base
@@ -26,13 +25,6 @@ def upgrade(database: Database, revision: str = "head") -> None:
     """Bring *database* to *revision*; several processes may ask at once, one does it."""
     with _alone(database) as connection:
         command.upgrade(_config(connection), revision)
-
-
-def is_current(database: Database) -> bool:
-    """Whether *database* has the newest shape."""
-    heads = set(ScriptDirectory(str(_FOLDER)).get_heads())
-    with database.engine.connect() as connection:
-        return set(MigrationContext.configure(connection).get_current_heads()) == heads
 
 
 def differences(database: Database) -> list[Any]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Select, and_, bindparam, case, delete, or_, select
+from sqlalchemy import BindParameter, and_, bindparam, case, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -535,7 +535,7 @@ _KINDS = {
 
 def _first(
     session: Session,
-    model: type[Any],
+    model: Any,
     actor: Actor,
     identifier: str,
     namespace: str,
@@ -563,9 +563,7 @@ def _first(
 
 
 @cache
-def _best(
-    model: Any, *, everything: bool, nearest: bool, lock: bool
-) -> Select[tuple[Any]]:
+def _best(model: Any, *, everything: bool, nearest: bool, lock: bool) -> Any:
     """The statement of ``_first``; made once, since each start of a workflow needs it."""
     namespace: BindParameter[str] = bindparam("namespace")
     project_id: BindParameter[str] = bindparam("project_id")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy import text
 
-from app.models import migrate
+from app.models import revision
 
 from .platform import Platform
 from .ticks import Ticks
@@ -43,7 +43,7 @@ def _database(platform: Platform) -> str | None:
 
 
 def _migrations(platform: Platform) -> str | None:
-    if migrate.is_current(platform.database):
+    if revision.is_current(platform.database):
         return None
     return "the database does not have the newest shape; run: celeriac db upgrade"
 

@@ -30,6 +30,12 @@ PRELOADED = (
     "gunicorn.app.wsgiapp",
     "gunicorn.workers.gthread",
     "workers.celery",
+    "workers.engine",
+    "workers.scheduler",
+    "workers.triggers",
+    "workers.foreign",
+    "workers.executor",
+    "workers.notifier",
     "app.factory",
 )
 #: Seconds between two looks at the processes.
@@ -247,7 +253,7 @@ class Supervisor:
         return port
 
     def _programs(self) -> list[Program]:
-        worker = ("-A", "workers.celery", "worker", "-O", "fair", "--loglevel", "INFO")
+        worker = ("worker", "-O", "fair", "--loglevel", "INFO")
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
         celery = "celery.__main__"
 
@@ -268,13 +274,13 @@ class Supervisor:
             ),
             program(
                 "engine",
-                *worker,
+                *("-A", "workers.celery:engine", *worker),
                 *("-n", "engine@%h", "-Q", "engine,scheduler", "-c", "1"),
                 *("--prefetch-multiplier", "500", *quiet),
             ),
             program(
                 "executor",
-                *worker,
+                *("-A", "workers.celery:executor", *worker),
                 *("-n", "executor@%h", "-Q", "actions", "-c", str(self.options.executors)),
                 *("--prefetch-multiplier", "1", *quiet),
             ),
@@ -282,7 +288,7 @@ class Supervisor:
                 [
                     program(
                         "notifier",
-                        *worker,
+                        *("-A", "workers.celery:notifier", *worker),
                         *("-n", "notifier@%h", "-Q", "notify", "-c", "2", "--pool", "threads"),
                         *("--prefetch-multiplier", "1", *quiet),
                     )
@@ -290,7 +296,7 @@ class Supervisor:
                 if importlib.util.find_spec("workers.notifier")
                 else []
             ),
-            program("beat", "-A", "workers.celery", "beat", "--loglevel", "INFO"),
+            program("beat", "-A", "workers.celery:beat", "beat", "--loglevel", "INFO"),
         ]
 
     def _start(self, program: Program) -> None:

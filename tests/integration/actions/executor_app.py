@@ -16,6 +16,7 @@ from app.actions.registry import from_function
 from app.broker import celery_settings
 from app.config import Config
 from workers import executor
+from workers.process import Process
 
 
 def note(path: str, text: str = "ran", then: float = 0, result: Any = None) -> Any:
@@ -74,7 +75,7 @@ app.conf.update(
     worker_cancel_long_running_tasks_on_connection_loss=False,
     worker_enable_prefetch_count_reduction=False,
 )
-executor.register(app, config)
+executor.register(app, Process(config))
 actions: list[Callable[..., Any]] = [note, stubborn, deaf, die, leave, large, strange]
 for action in actions:
     executor.current().registry.register(
