@@ -107,6 +107,11 @@ class Config:
     #: What happens to cron slots missed by more than a minute: ``once`` (one late start for all
     #: of them) or ``skip``.
     cron_catch_up: str = "once"
+    #: Where event triggers listen: ``redis://`` (streams) or ``amqp://``; empty: streams of
+    #: ``CELERIAC_REDIS_URL``.
+    event_bus_url: str = ""
+    #: YAML file that tells what workflows are told of events; empty: the usual four properties.
+    event_definitions: str = ""
     #: Publishers for every execution: JSON list of objects.
     notify: str = ""
     #: Signs web hooks of publishers that have no ``secret`` of their own; empty: unsigned.

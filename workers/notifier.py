@@ -1,4 +1,4 @@
-"""Celery tasks of the notifier: delivering events to publishers.
+"""Celery tasks of the notifier: delivering events to publishers. It listens to a bus as well.
 
 A delivery mostly waits for somebody else's server, so this worker runs in threads:
 ``celery -A workers.celery:notifier worker -Q notify --pool threads --concurrency 32``.
@@ -16,6 +16,7 @@ from app.notify.destinations import Destinations
 from app.notify.registry import Publishers, standard_publishers
 from app.services import notifications
 from app.services.notifications import Lane
+from workers.event_engine import Listening
 from workers.process import Process
 
 
@@ -40,6 +41,8 @@ class Notifier:
 def register(app: Celery, process: Process) -> None:
     """Add the notifier's tasks to *app*."""
     notifier = Notifier(process)
+    Listening.process = process
+    app.steps["consumer"].add(Listening)
 
     @app.task(name=NOTIFIER_DELIVER, acks_late=True, ignore_result=True)
     def deliver(execution_id: str, publisher_key: str, claimed_until: str | None = None) -> None:

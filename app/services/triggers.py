@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -191,10 +191,14 @@ class BusMessage:
         }
 
 
-def sources(session: Session) -> set[tuple[str, str]]:
-    """Every (exchange, topic) that some event trigger listens to."""
-    rows = session.execute(select(EventTrigger.exchange, EventTrigger.topic).distinct())
-    return {(exchange, topic) for exchange, topic in rows}
+def sources(session: Session) -> dict[tuple[str, str], datetime]:
+    """Every (exchange, topic) that some event trigger listens to, and since when."""
+    rows = session.execute(
+        select(
+            EventTrigger.exchange, EventTrigger.topic, func.min(EventTrigger.created_at)
+        ).group_by(EventTrigger.exchange, EventTrigger.topic)
+    )
+    return {(exchange, topic): since for exchange, topic, since in rows}
 
 
 def receive(
