@@ -38,6 +38,8 @@ class Config:
     insecure: bool = False
     #: Largest page of a list.
     max_limit: int = 1000
+    #: Most event streams that one web process serves; each takes one of its threads.
+    max_streams: int = 8
     #: Largest request body in bytes.
     max_body_bytes: int = 16 * 1024 * 1024
     #: Whether ``DELETE /v2/action_executions/<id>`` works.
@@ -131,8 +133,9 @@ class Config:
 
     def __post_init__(self) -> None:
         positive = (
-            "database_pool_size", "max_limit", "max_body_bytes", "inline_steps", "inline_seconds",
-            "batch_size", "max_depth", "expression_seconds", "action_time_limit", "lease_seconds",
+            "database_pool_size", "max_limit", "max_streams", "max_body_bytes", "inline_steps",
+            "inline_seconds", "batch_size", "max_depth", "expression_seconds",
+            "action_time_limit", "lease_seconds",
             "dispatch_check_seconds", "sweep_interval", "max_result_bytes",
             "http_max_response_bytes",
         )  # fmt: skip

@@ -13,6 +13,7 @@ from app.api import documentation, errors, resources
 from app.api.errors import Unsupported
 from app.api.identity import Authenticate, authentication
 from app.config import Config
+from app.services.live import Streams
 from app.services.platform import Platform
 from app.web import pages
 
@@ -32,13 +33,16 @@ class Celeriac:
 
     platform: Platform
     authenticate: Authenticate
+    streams: Streams
 
 
 def create_app(config: Config, *, platform: Platform | None = None) -> Flask:
     """The WSGI application that *config* describes. Opens no connection."""
     authenticate = authentication(config)
     app = Flask(__name__, static_folder=None)
-    app.extensions["celeriac"] = Celeriac(platform or Platform.from_config(config), authenticate)
+    platform = platform or Platform.from_config(config)
+    streams = Streams(platform.database, most=config.max_streams)
+    app.extensions["celeriac"] = Celeriac(platform, authenticate, streams)
     app.config.update(_DOCUMENT, MAX_CONTENT_LENGTH=config.max_body_bytes)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False

@@ -112,6 +112,8 @@ def respond(status: int, text: str, headers: dict[str, str] | None = None) -> Re
     response = Response(dumps(body), status, content_type="application/json")
     if status in _IN_HEADER:
         response.headers["Server-Error-Message"] = _one_line(text)
+    if status == 503:
+        response.headers["Retry-After"] = "5"
     if status == 401:
         response.headers["WWW-Authenticate"] = "X-Auth-Token"
     response.headers.update(headers or {})

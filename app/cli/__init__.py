@@ -29,6 +29,9 @@ COMMANDS = {
     "workflows": Command("definitions", "workflows", "List, show, create and delete workflows."),
     "actions": Command("definitions", "actions", "List actions, and show what they take."),
     "triggers": Command("triggers", "triggers", "List, create and delete triggers."),
+    "notifications": Command(
+        "notifications", "notifications", "List events not delivered, and send them again."
+    ),
     "env": Command("environment", "env", "Print the addresses of what `up` started."),
     "db": Command("database", "db", "Prepare the database."),
     "version": Command("version", "version", "Print the version."),

@@ -106,6 +106,30 @@ class Client:
         """What GET answers."""
         return self.request("GET", path, query=query or None)
 
+    def stream(
+        self, path: str, *, last_event_id: str | None = None
+    ) -> Iterator[tuple[str | None, str, str]]:
+        """Id, name and data of Server-Sent Events, until the server ends the stream.
+
+        A connection of its own, so that other requests go on beside it.
+        """
+        headers = {"Accept": "text/event-stream"}
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
+        if "X-Auth-Token" in self._session.headers:
+            headers["X-Auth-Token"] = str(self._session.headers["X-Auth-Token"])
+        try:
+            with requests.get(
+                f"{self.root}/v2{path}", headers=headers, stream=True, timeout=(5.0, self.timeout)
+            ) as answer:
+                if answer.status_code >= 400:
+                    raise Refused(answer.status_code, _fault(answer))
+                if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+                    raise Refused(406, f"{self.root} serves no event streams.")
+                yield from _server_sent(answer)
+        except requests.exceptions.RequestException as err:
+            raise Unreachable(f"The event stream of {self.root} broke: {err}") from err
+
     def find(self, path: str, **query: Any) -> Any | None:
         """What GET answers, None when there is no such thing."""
         try:
@@ -131,6 +155,18 @@ class Client:
             if "next" not in answer or not items:
                 return
             marker = items[-1]["id"]
+
+
+def _server_sent(answer: requests.Response) -> Iterator[tuple[str | None, str, str]]:
+    fields: dict[str, str] = {}
+    for line in answer.iter_lines(chunk_size=1, decode_unicode=True):
+        if not line:
+            if "data" in fields:
+                yield fields.get("id"), fields.get("event", "message"), fields["data"]
+            fields = {}
+        elif not line.startswith(":"):
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
 
 
 def _fault(answer: requests.Response) -> str:

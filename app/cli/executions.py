@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
-from . import progress
+from . import live, progress
 from .arguments import Environment
 from .client import Client, decoded, quoted
-from .output import Output, api_options, duration
+from .output import STYLES, Output, api_options, duration
 
 _LIST_FIELDS = "workflow_name,description,state,created_at,updated_at,task_execution_id"
 
@@ -135,6 +135,30 @@ def watch(execution_id: str, api: Client, out: Output) -> None:
         progress.leave(execution_id)
     else:
         raise SystemExit(0 if seen.state == "SUCCESS" else 1)
+
+
+@executions.command("events")
+@click.argument("execution_id", metavar="ID")
+@click.option("--follow", is_flag=True, help="Go on until the execution ends.")
+@api_options
+def events_(execution_id: str, follow: bool, api: Client, out: Output) -> None:
+    """List what happened to an execution."""
+    path = f"/executions/{quoted(execution_id)}/events"
+    for event in live.events(api, path) if follow else _all_events(api, path):
+        if out.as_json:
+            out.line(event)
+            continue
+        data = event["data"]
+        name = event["event"] or data["state"]
+        style = STYLES.get(data["state"])
+        out.say(f"{event['number']:>6}  {event['created_at']}  {name:<20}  {data['name']}", style)
+
+
+def _all_events(api: Client, path: str) -> Iterator[dict[str, Any]]:
+    after = 0
+    while page := api.get(path, after=after, limit=1000)["events"]:
+        yield from page
+        after = page[-1]["number"]
 
 
 def _watch_lines(api: Client, out: Output, execution_id: str) -> progress.Look:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .client import Client, decoded
+from .live import Wake
 from .output import STYLES, Output, cell, duration
 
 TERMINAL = frozenset({"SUCCESS", "ERROR", "CANCELLED"})
@@ -24,6 +25,8 @@ RESTING = TERMINAL | {"PAUSED", "IDLE"}
 _TASK_FIELDS = "name,type,state,state_info,started_at,finished_at,created_at"
 #: Seconds between two looks: quick at first, since most executions are short.
 _FIRST_LOOK, _LAST_LOOK = 0.1, 1.0
+#: The same while the server tells when something happens.
+_LOOK_ANYWAY = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +62,17 @@ def look(api: Client, execution_id: str) -> Look:
 def looks(api: Client, execution_id: str, *, until: frozenset[str] = TERMINAL) -> Iterator[Look]:
     """Looks at an execution until its state is one of *until*; the last one has it."""
     pause = _FIRST_LOOK
+    wake: Wake | None = None
     while True:
         began = time.monotonic()
         seen = look(api, execution_id)
         yield seen
         if seen.state in until:
             return
+        wake = wake or Wake(api, execution_id)
         # A large execution is costly to look at: leave the server at least as much time.
-        time.sleep(max(pause, time.monotonic() - began))
+        time.sleep(time.monotonic() - began)
+        wake.wait(_LOOK_ANYWAY if wake.live else pause)
         pause = min(pause * 1.3, _LAST_LOOK)
 
 

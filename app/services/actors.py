@@ -43,7 +43,7 @@ SYSTEM = Actor(roles=frozenset({ADMIN}), user_id="system")
 
 _RESOURCES = (
     "workflows", "workbooks", "actions", "executions", "tasks", "action_executions",
-    "environments", "cron_triggers", "event_triggers", "members",
+    "environments", "cron_triggers", "event_triggers", "members", "notifications",
 )  # fmt: skip
 _VERBS = ("create", "delete", "get", "list", "update")
 
