@@ -61,7 +61,11 @@ contracts: venv-dev ## Check who imports whom (import-linter, contracts in setup
 
 .PHONY: unit
 unit: venv-dev ## Tests that need nothing: seconds
-	$(PYTEST) tests/unit $(ARGS)
+	$(PYTEST) tests/unit tests/simulation -n $(JOBS) $(ARGS)
+
+.PHONY: simulate
+simulate: venv-dev ## Random workflows under random schedules, for longer (ARGS="--seconds 600")
+	$(BIN)/python -m tests.simulation $(ARGS)
 
 .PHONY: integration
 integration: venv-dev ## Tests on real servers, which they start themselves

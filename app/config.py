@@ -62,6 +62,8 @@ class Config:
     max_depth: int = 100
     #: Expression languages that may be used.
     allowed_languages: tuple[str, ...] = ("yaql", "jinja")
+    #: A decision that breaks an invariant fails, instead of being written to the log: for tests.
+    strict: bool = False
     #: Seconds that one expression may take.
     expression_seconds: float = 5.0
 

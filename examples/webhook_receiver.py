@@ -1,6 +1,9 @@
-"""Receives Celeriac's web hooks and checks their signature: python webhook_receiver.py SECRET.
+"""Receives Celeriac's web hooks and checks their signature.
 
-A repetition has the same ``Idempotency-Key``, so a receiver that remembers keys does nothing twice.
+    python webhook_receiver.py SECRET [PORT]
+
+A repetition has the same ``Idempotency-Key``, so a receiver that remembers keys does nothing
+twice.
 """
 
 from __future__ import annotations

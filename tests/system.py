@@ -77,6 +77,7 @@ class System:
             "CELERIAC_SWEEP_INTERVAL": "1",
             "CELERIAC_DISPATCH_CHECK_SECONDS": "3",
             "CELERIAC_LEASE_SECONDS": "4",
+            "CELERIAC_STRICT": "1",
             "TRACES_URL": redis_url,
             "PYTHONPATH": str(plugin),
             **settings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ from .working_copy import Completion, WorkingCopy
 def pause(run: WorkingCopy, event: PauseRequested) -> None:
     """Let nothing new start; what runs may finish, and what follows it waits."""
     if run.execution.state is State.RUNNING:
-        routing.pause_execution(run, event.message)
+        routing.pause_execution(run, event.message, by_parent=event.by_parent)
 
 
 def resume(run: WorkingCopy, event: ResumeRequested) -> None:
@@ -36,8 +37,8 @@ def resume(run: WorkingCopy, event: ResumeRequested) -> None:
         return
     merge_environment(run, event.env)
     run.set_execution_state(State.RUNNING)
-    run.command(TellChildren(event=ResumeRequested()))
-    _tell_parent(run, rerun=False)
+    run.command(TellChildren(event=ResumeRequested(by_parent=True)))
+    _tell_parent(run, rerun=False, by_parent=event.by_parent)
     release(run)
 
 
@@ -201,18 +202,21 @@ def _reopen(run: WorkingCopy, env: Mapping[str, Any] | None) -> bool:
     merge_environment(run, env)
     if state.terminal:
         run.set_execution_state(State.RUNNING)
-        _tell_parent(run, rerun=True)
+        _tell_parent(run, rerun=True, by_parent=False)
     return True
 
 
-def _tell_parent(run: WorkingCopy, *, rerun: bool) -> None:
+def _tell_parent(run: WorkingCopy, *, rerun: bool, by_parent: bool) -> None:
     execution = run.execution
     if execution.parent_execution_id and execution.parent_task_id:
         run.command(
             SendEvent(
                 execution_id=execution.parent_execution_id,
                 event=ChildResumed(
-                    task_id=execution.parent_task_id, child_id=execution.id, rerun=rerun
+                    task_id=execution.parent_task_id,
+                    child_id=execution.id,
+                    rerun=rerun,
+                    by_parent=by_parent,
                 ),
             )
         )
@@ -222,9 +226,16 @@ def _tell_parent(run: WorkingCopy, *, rerun: bool) -> None:
 
 
 def child_paused(run: WorkingCopy, event: ChildPaused) -> None:
-    """A paused sub-workflow pauses its parent, and thereby its siblings."""
+    """A paused sub-workflow pauses its parent, and thereby its siblings.
+
+    One that only did as its parent did may find that its parent has changed its mind since. Then
+    it is told so, or the two would go on answering each other for ever.
+    """
     found = run.find_task(event.task_id)
     if found is None or found.state is not State.RUNNING:
+        return
+    if event.by_parent and run.execution.state is State.RUNNING:
+        run.command(SendEvent(execution_id=event.child_id, event=ResumeRequested(by_parent=True)))
         return
     task = run.edit(found.id)
     run.set_state(task, State.PAUSED)
@@ -242,6 +253,10 @@ def child_resumed(run: WorkingCopy, event: ChildResumed) -> None:
         _child_runs_again(run, found, event.child_id)
         return
     if found.state is not State.PAUSED:
+        return
+    if event.by_parent and run.execution.state is State.PAUSED:
+        # Paused again since: see child_paused.
+        run.command(SendEvent(execution_id=event.child_id, event=PauseRequested(by_parent=True)))
         return
     task_resumed(run, found)
 
@@ -262,19 +277,34 @@ def _child_runs_again(run: WorkingCopy, found: Task, child_id: str) -> None:
     if found.state not in (State.ERROR, State.CANCELLED) or not _reopen(run, None):
         return
     task = run.edit(found.id)
+    run.accept_child(child.id, False)
     if task.items is not None:
-        task.items.running += 1
-        if task.items.failed:
-            task.items.failed -= 1
-        elif task.items.cancelled:
-            task.items.cancelled -= 1
+        _recount_items(run, task, task.items)
     _forget_outcome(task)
     run.set_state(task, State.RUNNING)
     run.record("TASK_RERUN", task)
-    run.accept_child(child.id, False)
     if child.state.terminal:
         # It has ended again before word of its going on came here.
         count_child(run, task, child)
+
+
+def _recount_items(run: WorkingCopy, task: Task, items: Items) -> None:
+    """Take the counts of items from the sub-workflows.
+
+    Those that ended after their task did were not counted then.
+    """
+    latest = {
+        child.index: child for child in run.children(task.id) if child.attempt == task.attempt
+    }
+    for child in latest.values():
+        if child.accepted and not child.state.terminal:
+            # It goes on as well; word of that is still to come, or was lost.
+            run.accept_child(child.id, False)
+    ended = Counter(c.state for c in latest.values() if c.accepted and c.state.terminal)
+    items.running = len(latest) - ended.total()
+    items.succeeded = ended[State.SUCCESS]
+    items.failed = ended[State.ERROR]
+    items.cancelled = ended[State.CANCELLED]
 
 
 def count_child(run: WorkingCopy, task: Task, child: Child) -> None:

@@ -64,6 +64,8 @@ class ChildPaused(Event):
 
     task_id: str
     child_id: str
+    #: True when it was paused because its parent was.
+    by_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,8 @@ class ChildResumed(Event):
     child_id: str
     #: True when it had ended and a task in it is run again.
     rerun: bool = False
+    #: True when it goes on because its parent does.
+    by_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,8 @@ class PauseRequested(Event):
     """Somebody wants nothing new to start."""
 
     message: str | None = None
+    #: True when it is a parent's pause, handed down.
+    by_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +105,8 @@ class ResumeRequested(Event):
 
     #: Merged into the environment first.
     env: Mapping[str, Any] | None = None
+    #: True when a parent goes on, handed down.
+    by_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

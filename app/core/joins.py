@@ -53,7 +53,9 @@ def arrive(run: WorkingCopy, name: str, source: Task) -> None:
         return
     if join.failed:
         # What made it fail may have been run again, or skipped, and lead here now.
-        _rearm(run, task)
+        _, dead = _count(run, task)
+        if len(run.spec.inbound[name]) - dead >= needed(run.spec, name):
+            _rearm(run, task)
         return
     if simple:
         join.arrived += 1  # Late: the join is satisfied already, and runs once.
@@ -153,25 +155,33 @@ def leads_to(task: Task, name: str) -> bool:
 def recount(run: WorkingCopy, task: Task, *, seeds: Collection[str] | None = None) -> None:
     """Take the counts of a waiting join from the tasks, and decide."""
     join = task.join = task.join or Join()
+    join.arrived, join.dead = _count(run, task, seeds=seeds)
+    decide(run, task)
+
+
+def _count(
+    run: WorkingCopy, task: Task, *, seeds: Collection[str] | None = None
+) -> tuple[int, int]:
+    """How many inbound tasks led to a join, and how many can do so no more."""
     sources = run.spec.inbound[task.name]
     latest = run.latest(sources)
     missing = [name for name in sources if name not in latest]
     possible: Collection[str] = ()
     if missing:
         possible = _possible(run, task, seeds)
-    join.arrived = join.dead = 0
+    arrived = dead = 0
     for name in sources:
         source = latest.get(name)
         if source is None:
-            join.dead += name not in possible
+            dead += name not in possible
         elif _pending(source):
             continue
         elif leads_to(source, task.name):
-            join.arrived += 1
+            arrived += 1
         else:
             # A loop may bring it back, but only as a new task that will count then.
-            join.dead += 1
-    decide(run, task)
+            dead += 1
+    return arrived, dead
 
 
 def _pending(task: Task) -> bool:

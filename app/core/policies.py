@@ -174,6 +174,7 @@ def retries(run: WorkingCopy, task: Task) -> bool:
     prepare_again(run, task)
     if task.join is not None:
         task.join.again = False
+        task.join.failed = False  # It runs now, whatever has not arrived.
     delay(run, task, "retry", seconds)
     return True
 

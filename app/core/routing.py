@@ -92,29 +92,40 @@ def follow(run: WorkingCopy, task: Task) -> None:
 
 def dispatch(run: WorkingCopy, task: Task | None, steps: list[Step]) -> None:
     """Begin *steps*, up to the first command that ends or pauses the execution."""
-    arrived: set[str] = set()
-    for position, step in enumerate(steps):
-        if not step.is_command:
-            if joins.is_join(run.spec, step.target):
-                if step.target not in arrived and task is not None:
-                    arrived.add(step.target)
-                    joins.arrive(run, step.target, task)
-            else:
-                spawn(run, step, task)
-        elif step.target == "fail":
-            outcome.fail(run, step.message)
-            return
-        elif step.target == "succeed":
-            outcome.succeed(run, step.message)
-            return
-        elif step.target == "pause":
-            pause_execution(run, outcome.as_info(step.message))
-            run.execution.backlog = [
-                [later.target, task.id if task else None, later.clause, later.message]
-                for later in steps[position + 1 :]
-                if later.target != "noop"
-            ]
-            return
+    command = next((at for at, step in enumerate(steps) if _stops(step)), len(steps))
+    joins_led_to: list[str] = []
+    for step in steps[:command]:
+        if step.is_command:
+            continue
+        if joins.is_join(run.spec, step.target):
+            joins_led_to.append(step.target)
+        else:
+            spawn(run, step, task)
+    if task is not None:
+        # Only now: a join that looks at its other branches must find those that just began.
+        for name in dict.fromkeys(joins_led_to):
+            joins.arrive(run, name, task)
+    if command < len(steps):
+        _obey(run, task, steps[command], steps[command + 1 :])
+
+
+def _stops(step: Step) -> bool:
+    return step.is_command and step.target in ("fail", "succeed", "pause")
+
+
+def _obey(run: WorkingCopy, task: Task | None, step: Step, later: list[Step]) -> None:
+    """Carry out a command; what comes after a pause is kept for the time after it."""
+    if step.target == "fail":
+        outcome.fail(run, step.message)
+    elif step.target == "succeed":
+        outcome.succeed(run, step.message)
+    else:
+        pause_execution(run, outcome.as_info(step.message))
+        run.execution.backlog = [
+            [each.target, task.id if task else None, each.clause, each.message]
+            for each in later
+            if each.target != "noop"
+        ]
 
 
 def spawn(run: WorkingCopy, step: Step, source: Task | None) -> None:
@@ -139,16 +150,20 @@ def resume_backlog(run: WorkingCopy) -> None:
             return
 
 
-def pause_execution(run: WorkingCopy, message: str | None) -> None:
+def pause_execution(run: WorkingCopy, message: str | None, *, by_parent: bool = False) -> None:
     """Let nothing new start; tell whoever must know."""
     execution = run.execution
     run.set_execution_state(State.PAUSED, message)
-    run.command(TellChildren(event=PauseRequested()))
+    run.command(TellChildren(event=PauseRequested(by_parent=True)))
     if execution.parent_execution_id and execution.parent_task_id:
         run.command(
             SendEvent(
                 execution_id=execution.parent_execution_id,
-                event=ChildPaused(task_id=execution.parent_task_id, child_id=execution.id),
+                event=ChildPaused(
+                    task_id=execution.parent_task_id,
+                    child_id=execution.id,
+                    by_parent=by_parent,
+                ),
             )
         )
 

@@ -310,6 +310,7 @@ def complete(run: WorkingCopy, completion: Completion, *, late: bool = False) ->
     if task.state.terminal:
         return
     run.set_state(task, completion.state, completion.info)
+    task.due = None  # Whatever a pause held back was part of the run that has just ended.
     if completion.state is State.CANCELLED and task.items is not None:
         run.command(StopActions(task_id=task.id, reason="an item was cancelled"))
     run.record_task(task)

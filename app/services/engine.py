@@ -17,6 +17,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
+import prometheus_client
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
@@ -24,7 +25,7 @@ from sqlalchemy.orm import Session
 from app.actions import runner
 from app.actions.context import ActionContext
 from app.broker import engine_message
-from app.core import events
+from app.core import events, invariants
 from app.core.commands import (
     CancelTimers,
     Record,
@@ -37,6 +38,7 @@ from app.core.conductor import advance
 from app.core.events import ActionCompleted, Event, ExecutionBroke
 from app.core.execution import Execution
 from app.core.expressions import ExpressionError
+from app.core.invariants import InvariantBroken
 from app.core.states import State
 from app.models import utcnow
 from app.services import action_runs, mapping, stored
@@ -46,6 +48,10 @@ from app.services.outbox import add, unit_of_work
 from app.services.platform import Platform
 
 log = logging.getLogger(__name__)
+
+_broken_invariants = prometheus_client.Counter(
+    "celeriac_broken_invariants", "Decisions that left an execution as it must never be."
+)
 
 #: Executions with at most this many tasks and actions are read whole: one query for all of them.
 SMALL = 48
@@ -181,6 +187,7 @@ def apply_in(
         outcome = Outcome(row=row, spec=spec, execution=executions[row.id], lookup=lookups[row.id])
         try:
             _decide(session, platform, outcome, wanted[row.id], now, steps=inline_steps)
+            _check(platform, outcome)
         except (OperationalError, ExpressionError):
             raise
         except Exception:
@@ -357,6 +364,22 @@ def _decide(
     for start in range(0, len(left_over), steps_of(platform)):
         data = {"kind": RUN_INLINE, "action_ids": left_over[start : start + steps_of(platform)]}
         add(session, [engine_message(outcome.execution.id, data)])
+
+
+def _check(platform: Platform, outcome: Outcome) -> None:
+    """Tell when a decision broke an invariant; in strict mode it fails."""
+    execution = outcome.execution
+    all_tasks = None
+    if platform.config.strict and outcome.lookup.complete:
+        known = {task.id: task for task in outcome.lookup.known_tasks()}
+        all_tasks = (known | execution.tasks).values()
+    broken = invariants.broken(execution, all_tasks=all_tasks)
+    if broken:
+        error = InvariantBroken(execution.id, broken)
+        if platform.config.strict:
+            raise error
+        _broken_invariants.inc(len(broken))
+        log.error("an invariant is broken: %s", error)
 
 
 def steps_of(platform: Platform) -> int:

@@ -66,6 +66,13 @@ class World:
             else:
                 self.workflows[name] = load_workflow(stored_workflow(name, written))
 
+    def send(self, execution_id: str, event: e.Event) -> None:
+        """Have an execution advanced by *event*; here at once."""
+        self.runs[execution_id].apply(event)
+
+    def dispatch(self, run: Run, command: c.RunAction) -> None:
+        """Have an executor run an action; here the test completes it."""
+
     def found(self, name: str) -> FoundWorkflow | None:
         spec = self.workflows.get(name)
         return spec and FoundWorkflow(
@@ -168,6 +175,10 @@ class Run:
 
     def apply(self, *found: e.Event) -> None:
         """Apply events as one batch, with the inline actions that follow."""
+        self._store(*self.decide(*found))
+
+    def decide(self, *found: e.Event) -> tuple[Execution, Changes, list[c.Command]]:
+        """What a batch of events leads to; nothing of it is kept."""
         execution = self.execution
         changes = Changes()
         made: list[c.Command] = []
@@ -189,7 +200,7 @@ class Run:
                 for each in decision.commands
                 if isinstance(each, c.RunAction) and each.inline
             ]
-        self._store(execution, changes, made)
+        return execution, changes, made
 
     def _store(self, execution: Execution, changes: Changes, made: list[c.Command]) -> None:
         for task_id in sorted(changes.tasks, key=lambda i: execution.tasks[i].number):
@@ -215,13 +226,16 @@ class Run:
                 variables=command.variables,
                 parent=(self, command),
             )
+        elif isinstance(command, c.RunAction):
+            if not command.inline:
+                world.dispatch(self, command)
         elif isinstance(command, c.SendEvent):
-            world.runs[command.execution_id].apply(command.event)
+            world.send(command.execution_id, command.event)
         elif isinstance(command, c.TellChildren):
             for run in list(world.runs.values()):
                 mine = run.execution.parent_execution_id == self.execution.id
                 if mine and not run.execution.state.terminal:
-                    run.apply(command.event)
+                    world.send(run.execution.id, command.event)
         elif isinstance(command, c.SetTimer):
             self.timers.append(command)
         elif isinstance(command, c.CancelTimers):
@@ -342,7 +356,7 @@ def begin(
     if variables:
         run.all_contexts[id] = Context(id=id, parent=None, data=variables)
     world.runs[id] = run
-    run.apply(e.ExecutionStarted())
+    world.send(id, e.ExecutionStarted())
     return run
 
 
@@ -354,10 +368,20 @@ def play(
     params: Mapping[str, Any] | None = None,
 ) -> Run:
     """Start *workflow* of the definitions in *text*; ``version`` is not needed."""
-    world = World(text)
+    return start(World(text), workflow=workflow, input=input, params=params)
+
+
+def start(
+    world: World,
+    *,
+    workflow: str = "w",
+    input: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> Run:
+    """Start *workflow* in *world*, under the id ``root``."""
     definition = world.found(workflow)
     assert definition is not None, f"no workflow {workflow}"
-    start = prepare(
+    prepared = prepare(
         definition,
         input=input or {},
         params=params or {},
@@ -368,9 +392,9 @@ def play(
         world,
         definition,
         id="root",
-        input=start.input,
-        params=start.params,
-        variables=start.variables,
+        input=prepared.input,
+        params=prepared.params,
+        variables=prepared.variables,
     )
 
 
