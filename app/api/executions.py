@@ -14,7 +14,7 @@ from sqlalchemy import select, type_coerce
 from app.core.data_flow import deep_merge
 from app.core.states import State
 from app.models import TaskExecution, WorkflowExecution
-from app.services import executions, listing, reports
+from app.services import executions, journal, listing, reports
 from app.services.actors import require
 from app.services.errors import Refused
 from app.services.listing import Filter, Listing
@@ -302,6 +302,31 @@ class ReportOne(MethodView):
         )
         _stamp(found.get("root_workflow_execution", {}))
         return found
+
+
+class Journal(Schema):
+    """A recording of an execution: what deciding on it again needs."""
+
+    format = Integer("The version of this form.")
+    execution = Object("What the execution was created with.")
+    workflow = Object("The workflow.")
+    input = Object("The input with defaults.")
+    environment = Object("The environment of the root execution.")
+    variables = Object("What vars gave.")
+    limits = Object("The limits of the installation.")
+    transactions = ma.fields.List(ma.fields.Dict())
+    actions = Object("The actions that were asked for, by name.")
+    workflows = Object("The sub-workflows that were asked for, by name.")
+
+
+@blp.route("/executions/<id>/journal")
+class JournalOfExecution(MethodView):
+    @blp.operation(policy="executions:get", returns=(200, Journal), errors=[404])
+    def get(self, call: Call, id: str) -> Any:
+        """Export a recording of an execution, to be replayed elsewhere."""
+        row = executions.get(call.session, call.actor, id)
+        platform = call.platform
+        return journal.export(call.session, platform.registry, row, platform.limits)
 
 
 def listed(

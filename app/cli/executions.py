@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -152,6 +155,77 @@ def events_(execution_id: str, follow: bool, api: Client, out: Output) -> None:
         name = event["event"] or data["state"]
         style = STYLES.get(data["state"])
         out.say(f"{event['number']:>6}  {event['created_at']}  {name:<20}  {data['name']}", style)
+
+
+@executions.command()
+@click.argument("execution_id", metavar="ID")
+@click.option("-o", "--output", "file", type=click.File("w"), default="-", help="Where to write.")
+@api_options
+def export(execution_id: str, file: Any, api: Client, out: Output) -> None:
+    """Write a recording of an execution: all that `replay` needs."""
+    json.dump(api.get(f"/executions/{quoted(execution_id)}/journal"), file, indent=1)
+    file.write("\n")
+
+
+@executions.command()
+@click.argument("recording", metavar="ID|FILE")
+@api_options
+def replay(recording: str, api: Client, out: Output) -> None:
+    """Decide on an execution again, and compare.
+
+    Takes an execution of the server, or a file that `export` wrote; nothing is run and nothing is
+    changed. Exits with 1 at the first decision that is not as it was.
+    """
+    # The engine's own code, which no other command needs.
+    from app.actions.registry import standard_registry
+    from app.config import Config
+    from app.services import journal
+
+    path = Path(recording)
+    try:
+        data = (
+            json.loads(path.read_text())
+            if path.is_file()
+            else api.get(f"/executions/{quoted(recording)}/journal")
+        )
+        known = journal.Recorded(data, standard_registry(Config()))
+        count = 0
+        for outcome in journal.play(data, known):
+            count += 1
+            _tell_outcome(out, outcome)
+            if not outcome.same:
+                raise click.ClickException(
+                    f"Transaction {outcome.step.revision} led to something else than recorded."
+                )
+    except (ValueError, KeyError) as err:
+        raise click.ClickException(f"{recording}: {err}") from err
+    out.say(f"{count} transactions, all as recorded.")
+
+
+def _tell_outcome(out: Output, outcome: Any) -> None:
+    step = outcome.step
+    happened = [type(event).__name__ for batch in step.rounds for event in batch]
+    decided = [type(command).__name__ for command in outcome.commands]
+    if out.as_json:
+        out.line(
+            {
+                "revision": step.revision,
+                "events": happened,
+                "commands": decided,
+                "state": outcome.execution.state,
+                "same": outcome.same,
+            }
+        )
+        return
+    mark = "" if outcome.same else "  DIFFERENT"
+    out.say(f"{step.revision:>5}  {outcome.execution.state:<9}  {_counted(happened)}{mark}")
+    out.say(f"{'':>16}  -> {_counted(decided) or 'nothing'}")
+
+
+def _counted(names: Sequence[str]) -> str:
+    return ", ".join(
+        f"{count} {name}" if count > 1 else name for name, count in Counter(names).items()
+    )
 
 
 def _all_events(api: Client, path: str) -> Iterator[dict[str, Any]]:

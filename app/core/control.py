@@ -52,16 +52,15 @@ def release(run: WorkingCopy) -> None:
         if run.execution.state is not State.RUNNING:
             return
         task = run.edit(held.id)
-        due, task.due = task.due, None
         if task.held:
             task.held = False
+            task.due = None
             _proceed(run, task)
         elif task.state is State.IDLE:
+            task.due = None
             run.to_start.append(task.id)
-        elif due == "items":
-            tasks.refill_items(run, task)
-        elif due is not None:
-            continue_after_delay(run, task, due)
+        else:
+            _continue_due(run, task)
 
 
 def _proceed(run: WorkingCopy, task: Task) -> None:
@@ -203,7 +202,19 @@ def _reopen(run: WorkingCopy, env: Mapping[str, Any] | None) -> bool:
     if state.terminal:
         run.set_execution_state(State.RUNNING)
         _tell_parent(run, rerun=True, by_parent=False)
+        for task in run.open_tasks():
+            if task.due is not None:
+                # A pause held it back, and then the execution ended.
+                _continue_due(run, run.edit(task.id))
     return True
+
+
+def _continue_due(run: WorkingCopy, task: Task) -> None:
+    due, task.due = task.due, None
+    if due == "items":
+        tasks.refill_items(run, task)
+    elif due is not None:
+        continue_after_delay(run, task, due)
 
 
 def _tell_parent(run: WorkingCopy, *, rerun: bool, by_parent: bool) -> None:
@@ -274,6 +285,8 @@ def _child_runs_again(run: WorkingCopy, found: Task, child_id: str) -> None:
     child = run.find_child(child_id)
     if child is None or not child.accepted or not found.state.terminal:
         return
+    if child.attempt != found.attempt:
+        return  # Its task has run again since, without it.
     if found.state not in (State.ERROR, State.CANCELLED) or not _reopen(run, None):
         return
     task = run.edit(found.id)

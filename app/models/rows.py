@@ -423,6 +423,25 @@ class LogEvent(Base):
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
+class JournalEntry(Base):
+    """The events of one transaction on an execution, for a replay."""
+
+    __tablename__ = "journal"
+    __table_args__ = (Index(None, "now"),)
+
+    workflow_execution_id: Mapped[str] = mapped_column(
+        ForeignKey("workflow_executions.id", ondelete="CASCADE"), primary_key=True
+    )
+    #: The execution's revision after the transaction.
+    revision: Mapped[int] = mapped_column(Integer, primary_key=True)
+    #: The time that the decision was told.
+    now: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: Batches of events, in the order in which they were applied.
+    rounds: Mapped[Any] = mapped_column(JSONText, nullable=True)
+    #: ``app.core.replay.fingerprint``.
+    fingerprint: Mapped[str] = mapped_column(String(16))
+
+
 class Notification(Base):
     """An event to be delivered to one publisher; deleted once delivered."""
 

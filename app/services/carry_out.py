@@ -28,7 +28,16 @@ from app.core.states import TERMINAL
 from app.core.working_copy import Changes
 from app.models import ActionExecution, TaskExecution, WorkflowExecution, pipelined
 from app.models import Context as ContextRow
-from app.services import code_sources, event_log, foreign, mapping, outbox, stored, timers
+from app.services import (
+    code_sources,
+    event_log,
+    foreign,
+    journal,
+    mapping,
+    outbox,
+    stored,
+    timers,
+)
 from app.services.event_log import LogEntry
 from app.services.mapping import A, E
 from app.services.platform import Platform
@@ -54,6 +63,8 @@ class Outcome:
     lookup: stored.Stored
     changes: Changes = field(default_factory=Changes)
     commands: list[c.Command] = field(default_factory=list)
+    #: The events of each call of the conductor.
+    rounds: list[list[events.Event]] = field(default_factory=list)
 
 
 def event_message(execution_id: str, event: events.Event) -> Message:
@@ -95,6 +106,7 @@ class _Writer:
         self.new_actions: list[dict[str, Any]] = []
         self.changed_actions: list[dict[str, Any]] = []
         self.log: list[LogEntry] = []
+        self.journal: list[dict[str, Any]] = []
         self.stopped: list[tuple[str, str]] = []
         #: Commands that change rows in place; carried out after all rows are written.
         self.later: list[tuple[Outcome, c.Command]] = []
@@ -131,6 +143,11 @@ class _Writer:
             self.new_contexts.append(mapping.context_values(context, execution.id))
             self.kept_contexts.append(context)
         self._gather_execution(outcome)
+        self.journal.append(
+            journal.entry(
+                execution, outcome.row.revision + 1, self.now, outcome.rounds, outcome.commands
+            )
+        )
 
     def _gather_execution(self, outcome: Outcome) -> None:
         execution = outcome.execution
@@ -284,6 +301,8 @@ class _Writer:
                     connection.execute(_update(table, tuple(changes[0])), changes)
             for names, group in self.changed_executions.items():
                 connection.execute(_update(_executions, names), group)
+            if self.journal:
+                connection.execute(journal.INSERT, self.journal)
             event_log.append(self.session, connection, self.log)
         for outcome, command in self.later:
             self._carry_out(command, outcome)

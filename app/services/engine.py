@@ -342,6 +342,7 @@ def _decide(
     deadline = time.monotonic() + platform.config.inline_seconds
     left_over: list[str] = []
     while pending:
+        outcome.rounds.append(pending)
         decision = advance(
             outcome.spec,
             outcome.execution,

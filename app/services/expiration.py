@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from app.core.states import TERMINAL
 from app.models import WorkflowExecution
 
-from . import event_log, notifications
+from . import event_log, journal, notifications
 from .clock import database_now
 from .platform import Platform
 
@@ -62,6 +62,7 @@ def expire(
     if config.event_retention_days > 0:
         kept = timedelta(days=config.event_retention_days)
         repeat("events", ROWS, lambda s, t: event_log.prune(s, older_than=t - kept, limit=ROWS))
+        repeat("journal", ROWS, lambda s, t: journal.prune(s, older_than=t - kept, limit=ROWS))
         repeat(
             "notifications",
             ROWS,

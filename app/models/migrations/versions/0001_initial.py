@@ -486,6 +486,24 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "journal",
+        sa.Column("workflow_execution_id", sa.String(length=36), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("now", UTCDateTime(), nullable=False),
+        sa.Column("rounds", JSONText(), nullable=True),
+        sa.Column("fingerprint", sa.String(length=16), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workflow_execution_id"],
+            ["workflow_executions.id"],
+            name=op.f("fk_journal_workflow_execution_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("workflow_execution_id", "revision", name=op.f("pk_journal")),
+    )
+    with op.batch_alter_table("journal", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_journal_now"), ["now"], unique=False)
+
+    op.create_table(
         "task_executions",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("workflow_execution_id", sa.String(length=36), nullable=False),
