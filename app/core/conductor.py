@@ -206,7 +206,7 @@ def _time_out(run: WorkingCopy, task: Task) -> None:
     except tasks.FORCED:
         seconds = 0
     run.command(CancelTimers(task_id=task.id))
-    run.command(StopActions(task_id=task.id, reason="timed out"))
+    run.command(StopActions(task_id=task.id, before=task.attempt + 1, reason="timed out"))
     run.to_complete.append(
         Completion(task.id, State.ERROR, f"Task timed out [timeout(s)={seconds}].", late=True)
     )

@@ -52,7 +52,7 @@ def release(run: WorkingCopy) -> None:
         if run.execution.state is not State.RUNNING:
             return
         task = run.edit(held.id)
-        if task.held:
+        if task.held and task.state.terminal:
             task.held = False
             task.due = None
             _proceed(run, task)

@@ -83,6 +83,7 @@ def _rearm(run: WorkingCopy, task: Task) -> None:
     run.set_state(task, State.WAITING, WAITING_INFO)
     task.join = Join()
     task.processed = False
+    task.held = False
     task.error_handled = False
     task.finished_at = None
     recount(run, task)

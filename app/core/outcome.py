@@ -212,7 +212,7 @@ def force_fail(run: WorkingCopy, task: Task, message: str) -> None:
         run.set_state(task, State.ERROR, message)
     task.state_info = message
     run.record_task(task)
-    run.command(StopActions(task_id=task.id, reason="the task has failed"))
+    run.command(StopActions(task_id=task.id, before=task.attempt + 1, reason="the task has failed"))
     run.command(CancelTimers(task_id=task.id))
     if run.execution.state is State.RUNNING:
         fail(run, message)

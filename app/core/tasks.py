@@ -312,7 +312,9 @@ def complete(run: WorkingCopy, completion: Completion, *, late: bool = False) ->
     run.set_state(task, completion.state, completion.info)
     task.due = None  # Whatever a pause held back was part of the run that has just ended.
     if completion.state is State.CANCELLED and task.items is not None:
-        run.command(StopActions(task_id=task.id, reason="an item was cancelled"))
+        run.command(
+            StopActions(task_id=task.id, before=task.attempt + 1, reason="an item was cancelled")
+        )
     run.record_task(task)
     try:
         _publish(run, task)
