@@ -203,8 +203,10 @@ def _reopen(run: WorkingCopy, env: Mapping[str, Any] | None) -> bool:
         run.set_execution_state(State.RUNNING)
         _tell_parent(run, rerun=True, by_parent=False)
         for task in run.open_tasks():
-            if task.due is not None:
-                # A pause held it back, and then the execution ended.
+            # A pause held it back, and then the execution ended.
+            if task.state is State.IDLE:
+                run.to_start.append(task.id)
+            elif task.due is not None:
                 _continue_due(run, run.edit(task.id))
     return True
 

@@ -8,7 +8,7 @@ died before it reached the join.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from .data_flow import merge
 from .execution import Join, Task
@@ -32,15 +32,25 @@ def needed(spec: WorkflowSpec, name: str) -> int:
 # --- arrivals and deaths ---------------------------------------------------------------------
 
 
-def arrive(run: WorkingCopy, name: str, source: Task) -> None:
-    """*source* led to the join *name*."""
-    found = run.find_unique(name)
-    if found is None:
+def arrive_at(run: WorkingCopy, names: Sequence[str], source: Task) -> None:
+    """*source* led to the joins *names*."""
+    # All of them are there before one is decided on: a join that looks at its other branches
+    # must find those that begin at the same time.
+    new = [name for name in names if run.find_unique(name) is None]
+    for name in new:
         task = run.add_task(name, unique=True, state=State.WAITING)
         task.state_info = WAITING_INFO
         task.join = Join()
-        recount(run, task)
-        return
+    for name in names:
+        found = run.find_unique(name)
+        assert found is not None
+        if name in new:
+            recount(run, run.edit(found.id))
+        else:
+            _arrive(run, name, found, source)
+
+
+def _arrive(run: WorkingCopy, name: str, found: Task, source: Task) -> None:
     task = run.edit(found.id)
     join = task.join = task.join or Join()
     simple = source.name in run.spec.graph.once and not source.revisited
@@ -153,15 +163,28 @@ def leads_to(task: Task, name: str) -> bool:
 # --- the decision ----------------------------------------------------------------------------
 
 
-def recount(run: WorkingCopy, task: Task, *, seeds: Collection[str] | None = None) -> None:
-    """Take the counts of a waiting join from the tasks, and decide."""
+def recount(
+    run: WorkingCopy,
+    task: Task,
+    *,
+    seeds: Collection[str] | None = None,
+    among_joins: bool = False,
+) -> None:
+    """Take the counts of a waiting join from the tasks, and decide.
+
+    With *among_joins* other joins that wait are not waited for.
+    """
     join = task.join = task.join or Join()
-    join.arrived, join.dead = _count(run, task, seeds=seeds)
+    join.arrived, join.dead = _count(run, task, seeds=seeds, among_joins=among_joins)
     decide(run, task)
 
 
 def _count(
-    run: WorkingCopy, task: Task, *, seeds: Collection[str] | None = None
+    run: WorkingCopy,
+    task: Task,
+    *,
+    seeds: Collection[str] | None = None,
+    among_joins: bool = False,
 ) -> tuple[int, int]:
     """How many inbound tasks led to a join, and how many can do so no more."""
     sources = run.spec.inbound[task.name]
@@ -176,7 +199,7 @@ def _count(
         if source is None:
             dead += name not in possible
         elif _pending(source):
-            continue
+            dead += among_joins and source.state is State.WAITING
         elif leads_to(source, task.name):
             arrived += 1
         else:
@@ -286,4 +309,5 @@ def resolve_quiet(run: WorkingCopy) -> None:
         if run.to_start or run.to_complete:
             return
     for task in waiting[:1]:
-        recount(run, run.edit(task.id), seeds=())
+        # They wait for each other.
+        recount(run, run.edit(task.id), seeds=(), among_joins=True)

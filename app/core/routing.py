@@ -103,8 +103,7 @@ def dispatch(run: WorkingCopy, task: Task | None, steps: list[Step]) -> None:
             spawn(run, step, task)
     if task is not None:
         # Only now: a join that looks at its other branches must find those that just began.
-        for name in dict.fromkeys(joins_led_to):
-            joins.arrive(run, name, task)
+        joins.arrive_at(run, list(dict.fromkeys(joins_led_to)), task)
     if command < len(steps):
         _obey(run, task, steps[command], steps[command + 1 :])
 
