@@ -349,7 +349,7 @@ class _Writer:
             if command.task_id is None
             else A.task_execution_id == command.task_id
         )
-        query = select(A.id, A.name, A.dispatched).where(
+        query = select(A.id, A.name, A.dispatched, A.dispatch).where(
             condition, A.state.in_(["RUNNING", "PAUSED"])
         )
         if command.before is not None:
@@ -368,7 +368,12 @@ class _Writer:
                 check_at=None,
             )
         )
-        self.stopped.extend((row.id, row.name) for row in running if row.dispatched)
+        self.stopped.extend(
+            # An ad-hoc action is stopped as what really runs.
+            (row.id, (row.dispatch or {}).get("base", row.name))
+            for row in running
+            if row.dispatched
+        )
 
     @_carry_out.register
     def _(self, command: c.AcceptActions, outcome: Outcome) -> None:

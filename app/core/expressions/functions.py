@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,9 @@ from . import yaml_text
 from .errors import ExpressionError
 from .limits import Budget, Stop
 from .plain import plain
+
+
+_SECRET_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -206,6 +210,15 @@ def yaml_parse(run: Run, data: str) -> Any:
     return yaml_text.load(data, run.budget)
 
 
+def secret(run: Run, name: str) -> str:
+    """Return the reference to a secret: only the executor that runs the action knows its value."""
+    if not isinstance(name, str) or not _SECRET_NAME.fullmatch(name):
+        raise ExpressionError(
+            f"secret(): expected a name of letters, digits, '-' and '_', got {name!r}"
+        )
+    return f"secret://{name}"
+
+
 def now(run: Run) -> datetime:
     """Return the time of the evaluation."""
     if run.functions.now is None:
@@ -244,6 +257,7 @@ SHARED: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "global": global_,
         "json_dump": json_dump,
         "json_parse": json_parse,
+        "secret": secret,
         "task": task,
         "tasks": tasks,
         "uuid": uuid,
