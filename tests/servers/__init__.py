@@ -16,6 +16,7 @@ from tests.servers.postgres import Databases, Postgres, postgres
 from tests.servers.process import ServerFailed, ServerUnavailable
 from tests.servers.rabbitmq import RabbitMQ, rabbitmq
 from tests.servers.redis import Redis, redis_server
+from tests.servers.sshd import Sshd, sshd
 
 __all__ = [
     "Databases",
@@ -24,7 +25,9 @@ __all__ = [
     "Redis",
     "ServerFailed",
     "ServerUnavailable",
+    "Sshd",
     "postgres",
     "rabbitmq",
     "redis_server",
+    "sshd",
 ]

@@ -20,7 +20,6 @@ from .errors import ExpressionError
 from .limits import Budget, Stop
 from .plain import plain
 
-
 _SECRET_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 

@@ -65,7 +65,7 @@ class Bench:
         """Make and send a request; the action's id."""
         return self.send(self.request(action, input, **more))
 
-    def result(self, id: str, *, times: int = 1, within: float = 15) -> dict[str, Any]:
+    def result(self, id: str, *, times: int = 1, within: float = 60) -> dict[str, Any]:
         """The event that tells how an action ended, once *times* of it have come."""
         self.wait(lambda: len(self.received(id)) >= times, within, f"the result of {id}")
         return self.events[id][-1]
@@ -79,7 +79,7 @@ class Bench:
             self.events.setdefault(event["action_id"], []).append({"for": execution_id, **event})
         return self.events.get(id, [])
 
-    def wait(self, ready: Callable[[], Any], within: float = 15, what: str = "it") -> None:
+    def wait(self, ready: Callable[[], Any], within: float = 60, what: str = "it") -> None:
         """Return once *ready* is true; fail after some seconds."""
         deadline = time.monotonic() + within
         while not ready():

@@ -7,8 +7,6 @@ import os
 import signal
 import time
 
-import pytest
-
 from app.ledger import Absent, Claimed, Expired, Finished
 from tests.integration.actions.conftest import Bench
 from tests.servers.redis import redis_server
@@ -122,9 +120,6 @@ def test_an_action_that_is_safe_to_run_again_survives_the_death_of_its_process(b
     assert bench.lines("f") == ["ran", "ran"]
 
 
-@pytest.mark.xfail(
-    reason="takes longer than the test waits on a loaded machine; see the changelog", strict=False
-)
 def test_an_action_that_kills_every_executor_is_given_up(bench: Bench):
     with bench.executor():
         one = bench.run("test.die", {"path": str(bench.folder / "f")}, safe_rerun=True)

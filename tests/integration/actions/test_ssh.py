@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from app.actions.results import Result
 from app.actions.runner import run
 from app.actions.std.ssh import SSH
 from app.core.states import State
+from tests.servers import ServerUnavailable, Sshd, sshd
 
 paramiko = pytest.importorskip("paramiko", reason="needs the extra celeriac[ssh]")
 
@@ -182,26 +184,38 @@ def test_output_is_bounded(server: Server):
     assert "printed more than 5000 bytes" in result.value
 
 
-@pytest.mark.xfail(
-    reason="the RSA key is refused at times on a loaded machine; see the changelog", strict=False
-)
-@pytest.mark.parametrize("kind", ["rsa", "ecdsa", "ed25519"])
-def test_keys_of_all_kinds(server: Server, kind: str, tmp_path: Path):
-    path = tmp_path / "key"
-    if kind == "ed25519":
-        from cryptography.hazmat.primitives import serialization as s
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+@pytest.fixture(scope="module")
+def real() -> Iterator[Sshd]:
+    """OpenSSH's own server; skips where none is installed."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(sshd())
+        except ServerUnavailable as err:
+            pytest.skip(str(err))
+        yield server
 
-        raw = Ed25519PrivateKey.generate().private_bytes(
-            s.Encoding.PEM, s.PrivateFormat.OpenSSH, s.NoEncryption()
-        )
-        path.write_bytes(raw)
-        key, text = paramiko.Ed25519Key.from_private_key_file(str(path)), raw.decode()
-    else:
-        key = paramiko.RSAKey.generate(2048) if kind == "rsa" else paramiko.ECDSAKey.generate()
-        text = pem(key)
-    server.welcome = [key]
-    assert ssh(server.address, "echo x", private_key=text, password="").value == "x\n"
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa", "ed25519"])
+def test_keys_of_all_kinds_open_a_real_server(real: Sshd, kind: str, tmp_path: Path):
+    path = tmp_path / "key"
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", path],
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    real.welcome(path.with_suffix(".pub").read_text().strip())
+    key = path.read_text()
+
+    def run_there(command: str, private_key: str = key) -> Result:
+        return ssh(real.address, command, username=real.user, private_key=private_key, password="")
+
+    assert run_there("echo x; echo y >&2").value == "x\n"
+    failed = run_there("echo broken >&2; exit 3")
+    assert failed.state is State.ERROR
+    assert "3" in failed.value
+    assert "broken" in failed.value
+    real.welcome()
+    assert run_there("echo x").state is State.ERROR
 
 
 def test_the_password_is_the_passphrase_of_a_key(server: Server):
