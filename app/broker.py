@@ -29,7 +29,6 @@ ACTION_RUN = "celeriac.action.run"  #: (request), run by an executor
 SCHEDULER_RUN_DUE = "celeriac.scheduler.run_due"
 SCHEDULER_FIRE_CRON = "celeriac.scheduler.fire_cron"  #: (trigger id)
 SCHEDULER_SWEEP = "celeriac.scheduler.sweep"
-SCHEDULER_FIRE_DUE = "celeriac.scheduler.fire_due"
 SCHEDULER_MIRROR_CRON = "celeriac.scheduler.mirror_cron"
 SCHEDULER_EXPIRE = "celeriac.scheduler.expire"
 NOTIFIER_DELIVER = "celeriac.notifier.deliver"  #: (execution_id, publisher_key, claimed_until)
@@ -45,7 +44,6 @@ OWN_TASKS = frozenset(
         SCHEDULER_RUN_DUE,
         SCHEDULER_FIRE_CRON,
         SCHEDULER_SWEEP,
-        SCHEDULER_FIRE_DUE,
         SCHEDULER_MIRROR_CRON,
         SCHEDULER_EXPIRE,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from celery import Celery
@@ -13,12 +14,20 @@ from workers.batching import NOT_NOW, Batch, Batches
 from workers.parking import park
 from workers.process import Process
 
+#: What a process of the pool loads at its first transaction; loaded before the pool forks, it is
+#: shared with the main process.
+_PRELOADED = ("app.services.platform", "app.actions.std")
+_DRIVERS = {"postgresql": ("psycopg", "sqlalchemy.dialects.postgresql.psycopg")}
+
 #: Seconds after which a transaction is taken to hang, and its process is replaced.
 TIME_LIMIT = 120.0
 
 
 def register(app: Celery, process: Process) -> None:
     """Add the engine's task to *app*."""
+    kind = process.config.database_url.partition("+")[0]
+    for name in (*_PRELOADED, *_DRIVERS.get(kind, ())):
+        importlib.import_module(name)
     batches = Batches(
         name=ENGINE_APPLY,
         run=lambda batch: apply_events(process, batch),

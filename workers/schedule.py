@@ -11,7 +11,6 @@ from app.broker import (
     NOTIFIER_TICK,
     NOTIFY_QUEUE,
     SCHEDULER_EXPIRE,
-    SCHEDULER_FIRE_DUE,
     SCHEDULER_MIRROR_CRON,
     SCHEDULER_QUEUE,
     SCHEDULER_RUN_DUE,
@@ -19,9 +18,10 @@ from app.broker import (
 )
 from app.config import Config
 
-#: Seconds between two looks for due timers, for due cron triggers, and for deliveries to be tried
-#: again.
+#: Seconds between two looks for due timers and cron triggers.
 TICK = 1.0
+#: Seconds between two looks for deliveries that are to be tried again.
+NOTIFY = 2.0
 #: Seconds between two repairs of the cron triggers' mirror in RedBeat.
 MIRROR = 30.0
 #: Seconds between two looks for what is old enough to be deleted.
@@ -38,11 +38,10 @@ def entries(config: Config) -> dict[str, dict[str, Any]]:
             "options": {"queue": queue, "expires": max(2.0, seconds)},
         }
         for name, task, queue, seconds in (
-            ("timers", SCHEDULER_RUN_DUE, SCHEDULER_QUEUE, TICK),
+            ("due", SCHEDULER_RUN_DUE, SCHEDULER_QUEUE, TICK),
             ("sweep", SCHEDULER_SWEEP, SCHEDULER_QUEUE, config.sweep_interval),
-            ("cron-triggers", SCHEDULER_FIRE_DUE, SCHEDULER_QUEUE, TICK),
             ("cron-mirror", SCHEDULER_MIRROR_CRON, SCHEDULER_QUEUE, MIRROR),
             ("expiration", SCHEDULER_EXPIRE, SCHEDULER_QUEUE, EXPIRE),
-            ("notifications", NOTIFIER_TICK, NOTIFY_QUEUE, TICK),
+            ("notifications", NOTIFIER_TICK, NOTIFY_QUEUE, NOTIFY),
         )
     }

@@ -1,4 +1,4 @@
-"""Celery tasks that the clock sends: due timers and the sweep."""
+"""Celery tasks that the clock sends: what is due, and the sweep."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.broker import (
     BrokerUnavailable,
     Message,
 )
-from app.services import maintenance, sweeper, timers
+from app.services import maintenance, sweeper, timers, triggers
 from workers.process import Process
 from workers.schedule import TICK
 
@@ -30,9 +30,10 @@ def register(app: Celery, process: Process) -> None:
 
     @app.task(name=SCHEDULER_RUN_DUE, acks_late=False, ignore_result=True)
     def run_due() -> None:
-        """Send the timers that are due, or will be before the next tick."""
+        """Send the timers that are due, or will be before the next tick; fire cron triggers."""
         timers.run_due(process.platform, horizon=timers.HORIZON)
         process.ticks.mark()
+        triggers.fire_due(process.platform)
 
     @app.task(name=SCHEDULER_SWEEP, acks_late=False, ignore_result=True)
     def sweep() -> None:

@@ -1,6 +1,6 @@
 """Celery tasks of cron triggers and of expiration, and the triggers' mirror in RedBeat.
 
-The row of a trigger is the truth, and a tick each second fires what is due by it. The mirror is
+The row of a trigger is the truth, and the scheduler's tick fires what is due by it. The mirror is
 one entry per trigger in RedBeat's schedule: its tools show what will run, and what beat sends
 from it is one more hint that a trigger may be due.
 """
@@ -22,7 +22,6 @@ from sqlalchemy import select
 from app.broker import (
     SCHEDULER_EXPIRE,
     SCHEDULER_FIRE_CRON,
-    SCHEDULER_FIRE_DUE,
     SCHEDULER_MIRROR_CRON,
     SCHEDULER_QUEUE,
 )
@@ -38,11 +37,6 @@ PREFIX = "cron-trigger:"
 
 def register(app: Celery, process: Process) -> None:
     """Add the tasks to *app*."""
-
-    @app.task(name=SCHEDULER_FIRE_DUE, acks_late=False, ignore_result=True)
-    def fire_due() -> None:
-        """Fire the cron triggers that are due."""
-        triggers.fire_due(process.platform)
 
     @app.task(name=SCHEDULER_FIRE_CRON, acks_late=False, ignore_result=True)
     def fire_cron(trigger_id: str) -> None:

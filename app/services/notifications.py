@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
@@ -27,7 +27,6 @@ from app.config import Config
 from app.models import Database, Notification
 from app.notify.delivery import Delivery, DeliveryFailed, Publisher, Undeliverable
 from app.notify.destinations import Destinations
-from app.notify.registry import Publishers
 
 from . import outbox
 from .actors import Actor
@@ -35,6 +34,9 @@ from .clock import database_now
 from .errors import NotFound, Refused
 from .event_log import AT_ONCE
 from .platform import Platform
+
+if TYPE_CHECKING:
+    from app.notify.registry import Publishers
 
 log = logging.getLogger(__name__)
 

@@ -135,7 +135,7 @@ class _SentRows:
             if ids:
                 _forget(self._database, ids)
         except DBAPIError as err:
-            log.warning("%d sent rows stay in the outbox for now: %s", len(ids), err)
+            log.info("%d sent rows stay in the outbox for now: %s", len(ids), err)
             self.add(ids)
 
 
