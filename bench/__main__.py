@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -93,7 +93,9 @@ class Outcome:
 def main() -> int:
     """Run the bench as the arguments say; 1 when a result was wrong."""
     arguments = _arguments()
-    sizes = table.QUICK if arguments.quick else replace(Sizes(), soak=arguments.soak)
+    sizes = Sizes(soak=arguments.soak, stored=arguments.stored)
+    if arguments.quick:
+        sizes = table.QUICK
     repeat = 1 if arguments.quick else arguments.repeat
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     began = time.monotonic()
@@ -185,6 +187,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", help="rows whose key holds one of these words, comma separated")
     parser.add_argument("--on", help="deployments, comma separated: one, sqlite, two (all)")
     parser.add_argument("--soak", type=int, default=Sizes.soak, help="executions of the memory row")
+    parser.add_argument(
+        "--stored", type=int, default=Sizes.stored, help="executions stored when lists are read"
+    )
     parser.add_argument(
         "--json", type=Path, default=Path("bench-results.json"), help="where the figures go"
     )

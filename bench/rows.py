@@ -145,28 +145,36 @@ def swarm(lab: Lab, target: str | None) -> float:
     return wall
 
 
-def accepted(lab: Lab) -> float:
+def accepted(lab: Lab, clients: int) -> float:
     """POSTs of executions per second; afterwards every one must have succeeded."""
     name = lab.driver.client.upload(workflows.SINGLE)
     rate, latencies = lab.driver.rate(
         lambda client: client.start(name, {"n": 1}),
-        clients=lab.sizes.clients,
+        clients=clients,
         seconds=lab.sizes.api_seconds,
     )
     lab.driver.drained(name, len(latencies))
     return rate
 
 
-def listed(lab: Lab) -> tuple[float, float]:
-    """GETs of 50 executions per second, and the 99th percentile of their milliseconds."""
+def read(lab: Lab, query: str, clients: int, *, rows: int) -> tuple[float, float]:
+    """GETs per second, and the 99th percentile of their milliseconds.
+
+    *query* is what comes after ``/executions``; ``{id}`` and ``{name}`` are those of one that is
+    stored. A list has so many *rows*, 0 is for a single execution.
+    """
     _fill(lab)
+    path = "/executions" + query.format(id=lab.known["stored"], name=lab.known["filled"])
 
     def get(client: Client) -> None:
-        client.request("GET", "/executions?limit=50")
+        client.request("GET", path)
 
-    rate, latencies = lab.driver.rate(get, clients=lab.sizes.clients, seconds=lab.sizes.api_seconds)
-    rows = lab.driver.client.get("/executions", limit=50)["executions"]
-    lab.check(len(rows), 50, "rows of a page")
+    rate, latencies = lab.driver.rate(get, clients=clients, seconds=lab.sizes.api_seconds)
+    found = lab.driver.client.get(path)
+    if rows:
+        lab.check(len(found["executions"]), rows, "rows of a page")
+    else:
+        lab.check(found["id"], lab.known["stored"], "the execution")
     return rate, percentile(latencies, 0.99) * 1000
 
 
@@ -177,7 +185,7 @@ def _fill(lab: Lab) -> None:
     name = lab.driver.client.upload(workflows.SINGLE)
     found, _ = lab.driver.one("single", name, {"n": 1})
     multiply_executions(lab.database_url, found, lab.sizes.stored)
-    lab.known["filled"] = name
+    lab.known["filled"], lab.known["stored"] = name, found
 
 
 def cost_of_items(lab: Lab) -> float:
@@ -359,20 +367,52 @@ def _dispatched_and_inline() -> list[Row]:
 
 WORK = _dispatched_and_inline()
 
-API = [
-    Row(
-        key="post",
-        name=lambda s: f"POST executions, {s.clients} clients",
-        measure=accepted,
-        units=("/s",),
-        aims=(("least", 300),),
+
+def _clients(sizes: Sizes, clients: int) -> str:
+    """In words, and fewer in a quick run."""
+    clients = min(clients, 4 * sizes.clients)
+    return f"{clients} client{'s' if clients > 1 else ''}"
+
+
+#: Reads: what comes after ``/executions``, and how many rows that shows.
+_READS = (
+    ("list", "list of 50", "?limit=50", 50),
+    (
+        "filter",
+        "list of 50 by workflow and state",
+        "?workflow_name={name}&state=SUCCESS&limit=50",
+        50,
     ),
-    Row(
-        key="list",
-        name=lambda s: f"GET list of 50, {s.clients} clients, {s.stored:,} executions stored",
-        measure=listed,
-        units=("/s", "ms p99"),
-        aims=(("least", 400), ("most", 50)),
+    ("get", "one", "/{id}", 0),
+)
+
+API = [
+    *(
+        Row(
+            key="post" if clients == 4 else f"post-{clients}",
+            name=lambda s, clients=clients: f"POST executions, {_clients(s, clients)}",
+            measure=lambda lab, clients=clients: accepted(lab, min(clients, 4 * lab.sizes.clients)),
+            units=("/s",),
+            aims=(("least", least),),
+            once=clients != 4,
+        )
+        for clients, least in ((4, 300), (1, 150), (16, 300))
+    ),
+    *(
+        Row(
+            key=key if clients == 4 else f"{key}-{clients}",
+            name=lambda s, clients=clients, what=what: (
+                f"GET {what}, {_clients(s, clients)}, {s.stored:,} executions stored"
+            ),
+            measure=lambda lab, clients=clients, query=query, rows=rows: read(
+                lab, query, min(clients, 4 * lab.sizes.clients), rows=rows
+            ),
+            units=("/s", "ms p99"),
+            aims=(("least", least), ("most", most)),
+            once=clients != 4,
+        )
+        for key, what, query, rows in _READS
+        for clients, least, most in ((4, 400, 50), (1, 150, 50), (16, 400, 150))
     ),
     Row(
         key="upload",

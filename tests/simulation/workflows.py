@@ -51,7 +51,7 @@ def _workflow(
 ) -> dict[str, Any]:
     names = [f"t{number}" for number in range(chance.randint(1, most))]
     tasks: dict[str, dict[str, Any]] = {name: {} for name in names}
-    inbound: dict[str, int] = dict.fromkeys(names, 0)
+    inbound: dict[str, list[str]] = {name: [] for name in names}
     for place, name in enumerate(names):
         task = tasks[name]
         _body(chance, task, name, below)
@@ -62,7 +62,7 @@ def _workflow(
                 continue
             targets: list[Any] = []
             for target in chance.sample(later, min(len(later), chance.randint(1, 2))):
-                inbound[target] += 1
+                inbound[target].append(name)
                 guard = chance.choice((None, None, None, "<% true %>", "<% false %>"))
                 targets.append(target if guard is None else {target: guard})
             if not certain and chance.random() < 0.15:
@@ -71,8 +71,9 @@ def _workflow(
     for name in names:
         # A task that several others start runs several times, and joins behind it count the
         # latest run: then the order matters.
-        if inbound[name] > 1 and (certain or chance.random() < 0.7):
-            some = "all" if certain else chance.choice(("all", "all", "one", 2))
+        if len(inbound[name]) > 1 and (certain or chance.random() < 0.7):
+            two = 2 if len(set(inbound[name])) > 1 else "one"
+            some = "all" if certain else chance.choice(("all", "all", "one", two))
             tasks[name]["join"] = some
             tasks[name].pop("wait-before", None)
             if certain:
