@@ -192,9 +192,15 @@ def _timer_fired(run: WorkingCopy, event: TimerFired) -> None:
     if found is None or found.state.terminal or found.attempt != event.attempt:
         return
     task = run.edit(found.id)
+    # A task that timed out while it waited to start may already wait for what comes after.
+    after = task.outcome is not None
     if event.purpose == "timeout":
         _time_out(run, task)
-    elif task.state is State.DELAYED and task.due is None:
+    elif (
+        task.state is State.DELAYED
+        and task.due is None
+        and after == (event.purpose == "wait-after")
+    ):
         control.continue_after_delay(run, task, event.purpose)
 
 

@@ -247,6 +247,9 @@ def child_paused(run: WorkingCopy, event: ChildPaused) -> None:
     found = run.find_task(event.task_id)
     if found is None or found.state is not State.RUNNING:
         return
+    child = run.find_child(event.child_id)
+    if child is not None and child.state.terminal:
+        return  # It went on since, to its end.
     if event.by_parent and run.execution.state is State.RUNNING:
         run.command(SendEvent(execution_id=event.child_id, event=ResumeRequested(by_parent=True)))
         return

@@ -13,7 +13,7 @@ each of which means nothing when it was not needed. Several sweepers may run at 
 | action: a Celery task of somebody else | it may be lost | its workers are asked |
 | action: nothing, and Redis lost its data since | nobody knows | run again if safe, else ERROR |
 | execution: nothing happened for long | perhaps an event was lost | it is nudged |
-| sub-workflow ended, parent task runs | perhaps its event was lost | it is sent again |
+| sub-workflow ended, its task did not | perhaps its event was lost | it is sent again |
 | messages in the outbox | the broker was away | they are sent |
 
 What was repaired is counted; in a quiet installation the counts stand still.
@@ -383,7 +383,7 @@ def _endings(session: Session, parents: Sequence[str]) -> list[tuple[str, dict[s
         .join(task, child.task_execution_id == task.id)
         .where(
             task.workflow_execution_id.in_(parents),
-            task.state == State.RUNNING,
+            task.state.in_([State.RUNNING, State.PAUSED]),
             child.state.in_([State.SUCCESS, State.ERROR, State.CANCELLED]),
             child.accepted.is_(False),
         )

@@ -103,6 +103,14 @@ def test_a_timeout_fails_the_task_and_stops_its_action():
     assert [str(a.state) for a in run.all_actions.values()] == ["CANCELLED"]
 
 
+def test_a_wait_before_that_is_over_does_not_start_what_timed_out_in_it():
+    run = play("w: {tasks: {a: {wait-before: 4, timeout: 4, wait-after: 9, on-error: noop}}}")
+    run.apply(*(timer.event for timer in run.timers))
+    assert (run.states(), run.all_actions) == ({"a": "DELAYED"}, {})
+    run.fire()
+    assert run.states() == {"a": "ERROR"}
+
+
 def test_every_attempt_has_its_own_timeout():
     run = play("w: {tasks: {a: {action: std.async_noop, timeout: 4, retry: {count: 1, delay: 1}}}}")
     run.fire()
