@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from flask.views import MethodView
 
 from app.models import ActionExecution as ActionExecutionRow
-from app.services import action_executions, listing, maintenance
+from app.services import action_executions, executions, listing, maintenance
 from app.services.errors import Refused
 from app.services.listing import Filter, Listing
 
@@ -152,6 +152,7 @@ class ActionExecutions(MethodView):
     )
     def get(self, call: Call) -> Any:
         """List action executions."""
+        executions.await_start(call.platform.database)
         return listed(call)
 
     @blp.operation(

@@ -8,7 +8,7 @@ from flask.views import MethodView
 
 from app.core.states import State
 from app.models import TaskExecution
-from app.services import reports, tasks
+from app.services import executions, reports, tasks
 from app.services.errors import Refused
 from app.services.listing import Filter, Listing
 
@@ -146,6 +146,8 @@ class Tasks(MethodView):
     )
     def get(self, call: Call) -> Any:
         """List tasks."""
+        within = call.query.get("workflow_execution_id")
+        executions.await_start(call.platform.database, within.value if within else None)
         return LIST.respond(call)
 
 
@@ -258,5 +260,6 @@ class TasksOfExecution(MethodView):
     )
     def get(self, call: Call, id: str) -> Any:
         """List the tasks of an execution."""
-        runs.check(call, as_uuid("id", id))
+        executions.await_start(call.platform.database, as_uuid("id", id))
+        runs.check(call, id)
         return LIST.respond(call, parent=Filter(name="workflow_execution_id", value=id))

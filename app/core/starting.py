@@ -132,13 +132,12 @@ def plan_child(
     Declared names of *given* are its input; all others become its params (as in Mistral).
     """
     execution = run.execution
-    found = run.lookup.find_workflow(
-        name, namespace=execution.namespace, workbook=execution.workbook
-    )
+    # Not the namespace of the definition: it is that of the root even below a workflow that was
+    # found in the default one.
+    namespace = str(execution.params.get("namespace", execution.namespace))
+    found = run.lookup.find_workflow(name, namespace=namespace, workbook=execution.workbook)
     if found is None:
-        raise RequestRefused(
-            f"Failed to find workflow [name={name}] [namespace={execution.namespace}]"
-        )
+        raise RequestRefused(f"Failed to find workflow [name={name}] [namespace={namespace}]")
     if execution.depth + 1 > run.limits.depth:
         raise RequestRefused(
             f"Sub-workflows are nested too deep: at most {run.limits.depth} levels, "
@@ -150,7 +149,7 @@ def plan_child(
         "root_execution_id": root_id,
         "task_execution_id": task.id,
         "index": index,
-        "namespace": execution.namespace,
+        "namespace": namespace,
     }
     if execution.params.get("notify"):
         params["notify"] = execution.params["notify"]

@@ -6,6 +6,7 @@ transaction, so that the answer shows the new state.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -22,7 +23,7 @@ from app.core.errors import RequestRefused, StateRefused
 from app.core.events import Event
 from app.core.expressions import ExpressionError
 from app.core.states import EXECUTION_TRANSITIONS, TERMINAL, State
-from app.models import Context, Environment, WorkflowExecution, utcnow
+from app.models import Context, Database, Environment, WorkflowExecution, utcnow
 from app.services import actors, definitions, engine, outbox, stored
 from app.services.actors import Actor
 from app.services.carry_out import (
@@ -38,6 +39,14 @@ from app.services.platform import Platform
 
 _TERMINAL = [str(state) for state in TERMINAL]
 _EXISTS = select(E.id).where(E.id == bindparam("id"))
+
+#: Longest seconds that a reader waits for the first tasks of an execution.
+START_PATIENCE = 1.0
+#: With more executions that have not begun than this, nobody waits for those of all: it is busy.
+FEW = 3
+#: Seconds between two looks.
+_LOOK = 0.01
+_NOT_BEGUN = select(E.id).where(E.revision == 0, E.state == "RUNNING").limit(FEW + 1)
 
 
 def get(session: Session, actor: Actor, id: str) -> WorkflowExecution:
@@ -136,6 +145,24 @@ def _environment(session: Session, actor: Actor, given: Any) -> Mapping[str, Any
     if row is None:
         raise RequestRefused(f"Environment is not found: {given}")
     return dict(row.variables or {})
+
+
+def await_start(database: Database, id: str | None = None) -> None:
+    """Let executions that were created just now, or the one with *id*, get their first tasks.
+
+    In Mistral they have them when they have been created; clients look for them at once. Here the
+    engine makes them a moment later. An engine that is away or busy is waited for only briefly.
+    """
+    deadline = time.monotonic() + START_PATIENCE
+    query = _NOT_BEGUN.where(E.created_at > utcnow() - timedelta(seconds=START_PATIENCE))
+    if id is not None:
+        query = query.where(E.id == id)
+    while time.monotonic() < deadline:
+        with database.read() as session:
+            waiting = session.execute(query).all()
+        if not waiting or len(waiting) > FEW:
+            return
+        time.sleep(_LOOK)
 
 
 # --- control ---------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def test_executions(mistral: Mistral, files: dict[str, str]) -> None:
     mistral("execution-delete", failed, "--force")
 
     waiting = mistral("execution-create", "waiting", "-f", "json")["ID"]
-    wait_for(lambda: mistral("task-list", waiting, "-f", "json"))
+    assert len(mistral("task-list", waiting, "-f", "json")) == 1  # As soon as it is created.
     assert mistral("execution-update", waiting, "-s", "PAUSED", "-f", "json")["State"] == "PAUSED"
     assert mistral("execution-update", waiting, "-s", "RUNNING", "-f", "json")["State"] == "RUNNING"
     task = mistral("task-list", waiting, "-f", "json")[0]["ID"]
