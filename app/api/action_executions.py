@@ -210,7 +210,8 @@ class ActionExecutionOne(MethodView):
             call.actor,
             id,
             state=call.body.get("state") or "Unset",
-            output=call.body.get("output"),
+            # A success without output has an empty one; null is a result like any other.
+            output=call.body.get("output", {}),
         )
         return ActionExecution.show(row, SHOWN)
 

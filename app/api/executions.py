@@ -293,12 +293,12 @@ class ReportOne(MethodView):
     @blp.operation(policy="executions:get", query=ReportQuery, returns=(200, Report), errors=[404])
     def get(self, call: Call, workflow_execution_id: str) -> Any:
         """Tell how far an execution is, with all tasks and actions below it."""
-        id = as_uuid("workflow_execution_id", workflow_execution_id)
-        executions.await_start(call.platform.database, id)
+        execution_id = as_uuid("workflow_execution_id", workflow_execution_id)
+        executions.await_start(call.platform.database, execution_id)
         found = reports.report(
             call.session,
             call.actor,
-            id,
+            execution_id,
             statistics_only=bool(call.query.get("statistics_only")),
             **depth(call),
         )

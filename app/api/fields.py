@@ -237,9 +237,11 @@ class JsonString(Attribute):
             raise BadBody("nested too deeply") from None
         except ValueError as err:
             raise BadBody(str(err)) from None
-        if not isinstance(value, dict):
+        if isinstance(value, dict):
+            return value
+        if value:
             raise BadBody(f"JsonType field value must be a dictionary [actual={value}]")
-        return value
+        return None  # Mistral asks what it is only of values that are true.
 
     def read_text(self, name: str, text: str) -> Any:
         try:

@@ -252,7 +252,7 @@ def _fail(run: WorkingCopy, task: Task) -> None:
     sources = run.spec.inbound[task.name]
     latest = run.latest(sources)
     task.join.failed = True
-    join_context(run, task, [s for s in latest.values() if leads_to(s, task.name)])
+    join_context(run, task, _arrived(run, task).values())
     guilty = [
         name
         for name in sources
@@ -271,9 +271,12 @@ def _fail(run: WorkingCopy, task: Task) -> None:
 
 
 def _arrived(run: WorkingCopy, task: Task) -> Mapping[str, Task]:
-    """Completed inbound tasks that led to the join; of a loop's turns the latest."""
-    latest = run.latest(run.spec.inbound[task.name])
-    return {name: t for name, t in latest.items() if t.state.terminal and leads_to(t, task.name)}
+    """Completed inbound tasks that led to the join; of a loop's turns the latest of them."""
+    return {
+        source.name: source
+        for source in run.tasks_named(run.spec.inbound[task.name])
+        if source.state.terminal and leads_to(source, task.name)
+    }
 
 
 def join_context(run: WorkingCopy, task: Task, sources: Iterable[Task]) -> None:

@@ -94,7 +94,7 @@ def _reported(row: ActionExecution, state: State, output: Any) -> Event:
 
 def _result(state: State, output: Any) -> Any:
     if state is State.SUCCESS:
-        return {} if output is None else output
+        return output
     return (output or "Unknown error") if state is State.ERROR else None
 
 

@@ -239,19 +239,21 @@ def stop(
     state: str,
     message: str | None = None,
 ) -> WorkflowExecution:
-    """End the execution in SUCCESS, ERROR or CANCELLED; a completed one stays as it is."""
+    """End the execution in SUCCESS, ERROR or CANCELLED.
+
+    A completed one stays as it is; that one which failed or was cancelled be a success is refused.
+    """
     row = locked(session, actor, id)
-    if row.state not in _TERMINAL:
-        _require_transition(row, State(state))
-        try:
-            apply(
-                session,
-                platform,
-                id,
-                [events.StopRequested(state=State(state), message=message)],
-            )
-        except ExpressionError as err:
-            raise Refused(str(err)) from err
+    if row.state in _TERMINAL:
+        if state == State.SUCCESS:
+            _require_transition(row, State.SUCCESS)
+        return row
+    _require_transition(row, State(state))
+    try:
+        event = events.StopRequested(state=State(state), message=message)
+        apply(session, platform, id, [event])
+    except ExpressionError as err:
+        raise Refused(str(err)) from err
     return get(session, actor, id)
 
 

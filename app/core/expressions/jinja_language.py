@@ -461,7 +461,7 @@ def _tojson(value: Any, indent: int | None = None) -> Markup:
 def _pprint(value: Any) -> str:
     """Return *value* as Python writes it."""
     run = _now()
-    return text_of(value, run.budget)
+    return text_of([value], run.budget)[1:-1]  # As an item it is written with its quotes.
 
 
 @jinja2.pass_environment
