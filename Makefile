@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# Processes that share the integration tests. More than there are cores is slower.
+# Processes that share the tests. More than there are cores is slower.
 JOBS ?= 2
 # Further arguments for pytest, e.g. make unit ARGS='-k join -x'
 ARGS ?=
@@ -73,11 +73,11 @@ integration: venv-dev ## Tests on real servers, which they start themselves
 
 .PHONY: conformance
 conformance: venv-dev ## Recorded behaviour against a running Celeriac, over HTTP
-	$(PYTEST) tests/conformance $(ARGS)
+	$(PYTEST) tests/conformance -n $(JOBS) $(ARGS)
 
 .PHONY: chaos
 chaos: venv-dev ## Kill processes and servers while work is in flight
-	$(PYTEST) tests/chaos $(ARGS)
+	$(PYTEST) tests/chaos -n $(JOBS) $(ARGS)
 
 .PHONY: coverage
 coverage: venv-dev ## Unit and integration tests, and which lines they ran

@@ -210,6 +210,7 @@ class WorkingCopy:
         """Bring *task* (one that ``edit`` or ``add_task`` gave) into *state*."""
         task.state = transition(TASK_TRANSITIONS, task.state, state)
         task.state_info = info[:65500] if info else info
+        task.updated_at = self.now
         if state.terminal:
             task.finished_at = self.now
 
