@@ -137,7 +137,8 @@ def celery_settings(broker_url: str, *, visibility_timeout: float = 3600.0) -> d
         "task_reject_on_worker_lost": True,
         "task_default_queue": ENGINE_QUEUE,
         "task_create_missing_queues": True,
-        "worker_eta_task_limit": 1000,
+        # Messages that an engine may hold until they are due: what comes ahead of ticks.
+        "worker_eta_task_limit": 10_000,
         "worker_hijack_root_logger": False,
         "worker_send_task_events": False,
         "timezone": "UTC",

@@ -12,7 +12,7 @@ from bench import workflows
 from bench.drive import Client, Driver, Wrong, percentile
 from bench.raw_celery import RawCelery
 from bench.service import Service
-from bench.storage import multiply_executions
+from bench.storage import lateness_of_timers, multiply_executions
 
 TARGET = "bench"
 
@@ -36,6 +36,10 @@ class Sizes:
     upload: int = 500
     timers: int = 50
     timer_gap: float = 0.1
+    timers_per_second: int = 1000
+    timers_spread: int = 5000
+    timers_burst: int = 10_000
+    tree: int = 3
     idle_seconds: float = 20.0
     soak: int = 20_000
 
@@ -57,6 +61,10 @@ QUICK = Sizes(
     upload=20,
     timers=3,
     timer_gap=0.05,
+    timers_per_second=20,
+    timers_spread=20,
+    timers_burst=20,
+    tree=2,
     idle_seconds=1.0,
     soak=40,
 )
@@ -260,6 +268,49 @@ def lateness(lab: Lab) -> float:
     return (percentile(latencies(1), 0.95) - 1.0 - plain) * 1000
 
 
+def many_timers(lab: Lab, count: int, per_second: float | None) -> float:
+    """Milliseconds by which waiting tasks end late when so many timers fall due, the p99."""
+    width = min(count, 100)
+    name = lab.workflow(f"waiting {width}", lambda: workflows.waiting(width))
+    started = [lab.driver.client.start(name, {}) for _ in range(count // width)]
+    late = lateness_of_timers(lab.database_url, count, per_second=per_second)
+    for execution_id in started:
+        lab.check(lab.driver.client.output(execution_id), {}, "execution that waited")
+    return percentile(late, 0.99) * 1000
+
+
+def cost_of_trees(lab: Lab) -> float:
+    """Processor time of the engine for an execution of a deep tree, over that of a flat one."""
+
+    def cost(depth: int, runs: int) -> float:
+        key = f"tree {depth}"
+        name = lab.workflow(key, lambda: workflows.tree(depth))
+        executions = (10**depth - 1) // 9
+        lab.driver.one(key, name, {})
+        before = lab.service.processor_seconds("engine")
+        for _ in range(runs):
+            found, _ = lab.driver.one(key, name, {})
+            lab.check(lab.driver.client.output(found), {"n": 10**depth}, key)
+        return (lab.service.processor_seconds("engine") - before) / (executions * runs)
+
+    deep = lab.sizes.tree + 1
+    flat = cost(lab.sizes.tree, 10)
+    return cost(deep, 1) / max(flat, 1e-9)
+
+
+def laden(lab: Lab, shape: str) -> float:
+    """Seconds for a chain or a fan of inline actions with a megabyte in the context."""
+    sizes = lab.sizes
+    size = sizes.chain if shape == "chain" else sizes.fan
+    make = workflows.chain if shape == "chain" else workflows.fan
+    key = f"laden {shape}"
+    name = lab.workflow(key, lambda: workflows.laden(make(size)))
+    found, took = lab.driver.one(key, name, {"n": 0} if shape == "chain" else {"base": 7})
+    expected = {"n": size} if shape == "chain" else {"first": 7, "last": 6 + size, "joined": True}
+    lab.check(lab.driver.client.output(found), expected, key)
+    return took
+
+
 def soak(lab: Lab) -> float:
     """Memory of engine and executor after many executions, over that after the first tenth."""
     count = lab.sizes.soak
@@ -437,6 +488,44 @@ GROWTH = [
         measure=cost_of_joins,
         units=("x",),
         aims=(("most", 1.3),),
+    ),
+    Row(
+        key="cost of trees",
+        name=lambda s: (
+            f"cost of a sub-workflow, tree of {(10 ** (s.tree + 1) - 1) // 9:,} "
+            f"against {(10**s.tree - 1) // 9}"
+        ),
+        measure=cost_of_trees,
+        units=("x",),
+        aims=(("most", 1.3),),
+    ),
+    Row(
+        key="laden chain",
+        name=lambda s: f"1 MB of context through a chain of {s.chain}, inline",
+        measure=lambda lab: laden(lab, "chain"),
+        units=("s",),
+        aims=(("most", 1.0),),
+    ),
+    Row(
+        key="laden fan",
+        name=lambda s: f"1 MB of context through a fan of {s.fan} + join, inline",
+        measure=lambda lab: laden(lab, "fan"),
+        units=("s",),
+        aims=(("most", 3.0),),
+    ),
+    Row(
+        key="timers due",
+        name=lambda s: f"{s.timers_per_second:,} timers a second due: lateness p99",
+        measure=lambda lab: many_timers(lab, lab.sizes.timers_spread, lab.sizes.timers_per_second),
+        units=("ms",),
+        aims=(("most", 150),),
+    ),
+    Row(
+        key="timers burst",
+        name=lambda s: f"{s.timers_burst:,} timers due at once: lateness p99",
+        measure=lambda lab: many_timers(lab, lab.sizes.timers_burst, None),
+        units=("ms",),
+        aims=(("most", 1000),),
     ),
     Row(
         key="timers",

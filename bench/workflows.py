@@ -127,6 +127,44 @@ def diamond(*, target: str | None = None) -> str:
     )
 
 
+def tree(depth: int) -> str:
+    """Workflows in *depth* levels; each runs the one below it for ten items."""
+    lines: list[str] = []
+    for level in range(depth):
+        name = f"bench_tree{'_below' * level}"
+        last = level == depth - 1
+        lines += [
+            f"{name}:",
+            "  output:",
+            "    n: <% $.n %>",
+            "  tasks:",
+            "    each:",
+            "      with-items: i in <% range(10) %>",
+            "      action: std.noop"
+            if last
+            else f"      workflow: bench_tree{'_below' * (level + 1)}",
+            "      publish:",
+            f"        n: <% {'10' if last else 'task().result.select($.n).sum()'} %>",
+        ]
+    return _document(*lines)
+
+
+def laden(text: str) -> str:
+    """The workflow of *text*, with a megabyte that goes along in the context."""
+    first = text.index("  tasks:\n")
+    # Ten values, since each of them is limited to about a megabyte.
+    values = "".join(f"    big{n}: <% 'x' * 100000 %>\n" for n in range(10))
+    return f"{text[:first]}  vars:\n{values}{text[first:]}"
+
+
+def waiting(width: int) -> str:
+    """Parallel tasks that wait for a day before they do nothing."""
+    tasks: list[str] = []
+    for place in range(width):
+        tasks += [f"t{place:05d}:", "  wait-before: 86400", "  action: std.noop"]
+    return _document("bench_waiting:", "  tasks:", *_indented(tasks))
+
+
 SINGLE = textwrap.dedent(
     """\
     version: '2.0'

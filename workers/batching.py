@@ -210,18 +210,21 @@ class Gatherer:
         state.all_total_count[0] += 1
         delay = (message.headers or {}).get(DELAY)
         if delay:
-            # It takes up none of the places for messages that are to be worked on now.
-            self.consumer.qos.increment_eventually()
+            # It takes up none of the places for messages that are to be worked on now, unless
+            # there are too many already; then it must not give back what it was not given.
+            before = self.consumer.qos.value
+            extra = self.consumer.qos.increment_eventually() > before
             self.consumer.timer.call_after(
-                min(float(delay), LONGEST_DELAY), self._ripe, (received,)
+                min(float(delay), LONGEST_DELAY), self._ripe, (received, extra)
             )
             return
         self.waiting.append(received)
         self._flush_soon()
 
-    def _ripe(self, received: Received) -> None:
+    def _ripe(self, received: Received, extra: bool) -> None:
         if self.open:
-            self.consumer.qos.decrement_eventually()
+            if extra:
+                self.consumer.qos.decrement_eventually()
             self.waiting.append(received)
             self._flush_soon()
 

@@ -9,8 +9,8 @@ from celery import Celery
 from celery.exceptions import Reject
 
 from app.broker import ENGINE_APPLY
-from app.services import engine, timers
-from workers.batching import NOT_NOW, Batch, Batches
+from app.services import engine
+from workers.batching import NOT_NOW, Batches
 from workers.parking import park
 from workers.process import Process
 
@@ -30,7 +30,7 @@ def register(app: Celery, process: Process) -> None:
         importlib.import_module(name)
     batches = Batches(
         name=ENGINE_APPLY,
-        run=lambda batch: apply_events(process, batch),
+        run=lambda batch: engine.apply(process.platform, batch),
         park=lambda execution_id, event, cause: park(process, execution_id, event, cause),
         size=process.config.batch_size,
         time_limit=TIME_LIMIT,
@@ -47,20 +47,6 @@ def register(app: Celery, process: Process) -> None:
     def apply(execution_id: str | None, event: dict[str, Any]) -> None:
         """Advance an execution by one event; how it runs where messages are not gathered."""
         try:
-            apply_events(process, {execution_id: [event]})
+            engine.apply(process.platform, {execution_id: [event]})
         except NOT_NOW as err:
             raise Reject(str(err), requeue=True) from err
-
-
-def apply_events(process: Process, batch: Batch) -> None:
-    """Apply *batch* in one transaction, and forget the timers that some of it came from."""
-    timer_ids = []
-    events: dict[str | None, list[dict[str, Any]]] = {}
-    for execution_id, found in batch.items():
-        events[execution_id] = [dict(event) for event in found]
-        for event in events[execution_id]:
-            if timers.TIMER_ID in event:
-                timer_ids.append(event.pop(timers.TIMER_ID))
-    engine.apply(process.platform, events)
-    # After the commit: if this is not reached, the timer comes again and means nothing then.
-    timers.applied(process.platform.database, timer_ids)

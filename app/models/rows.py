@@ -386,7 +386,8 @@ class DelayedCall(Base):
     __tablename__ = "delayed_calls"
     __table_args__ = (
         Index(None, "due_at", "id"),
-        Index(None, "workflow_execution_id", "task_execution_id"),
+        Index(None, "workflow_execution_id"),
+        Index(None, "task_execution_id"),
     )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)

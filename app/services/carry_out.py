@@ -108,6 +108,10 @@ class _Writer:
         self.log: list[LogEntry] = []
         self.journal: list[dict[str, Any]] = []
         self.stopped: list[tuple[str, str]] = []
+        self.new_timers: list[timers.Timer] = []
+        #: Tasks and executions whose stored timers nobody wants any more.
+        self.timers_of_tasks: set[str] = set()
+        self.timers_of_executions: set[str] = set()
         #: Commands that change rows in place; carried out after all rows are written.
         self.later: list[tuple[Outcome, c.Command]] = []
 
@@ -227,6 +231,34 @@ class _Writer:
             )
 
     @_take.register
+    def _(self, command: c.SetTimer, outcome: Outcome) -> None:
+        self.new_timers.append(
+            timers.Timer(
+                id=command.id,
+                execution_id=outcome.execution.id,
+                task_id=command.task_id,
+                due_at=command.at,
+                event=command.event,
+            )
+        )
+
+    @_take.register
+    def _(self, command: c.CancelTimers, outcome: Outcome) -> None:
+        if not _has_timers(outcome, command.task_id):
+            return
+        execution_id, task_id = outcome.execution.id, command.task_id
+        if task_id is None:
+            self.timers_of_executions.add(execution_id)
+        else:
+            self.timers_of_tasks.add(task_id)
+        # What was set before in the same transaction is not stored yet.
+        self.new_timers = [
+            timer
+            for timer in self.new_timers
+            if timer.execution_id != execution_id or task_id not in (None, timer.task_id)
+        ]
+
+    @_take.register
     def _(self, command: c.StartWorkflow, outcome: Outcome) -> None:
         parent = outcome.execution
         found = command.definition
@@ -304,6 +336,12 @@ class _Writer:
             if self.journal:
                 connection.execute(journal.INSERT, self.journal)
             event_log.append(self.session, connection, self.log)
+        timers.cancel(
+            self.session,
+            task_ids=self.timers_of_tasks,
+            execution_ids=self.timers_of_executions,
+        )
+        timers.add(self.session, self.new_timers)
         for outcome, command in self.later:
             self._carry_out(command, outcome)
         for context in self.kept_contexts:
@@ -313,22 +351,6 @@ class _Writer:
     @singledispatchmethod
     def _carry_out(self, command: c.Command, outcome: Outcome) -> None:
         raise NotImplementedError(f"nothing carries out {type(command).__name__}")
-
-    @_carry_out.register
-    def _(self, command: c.SetTimer, outcome: Outcome) -> None:
-        timers.add(
-            self.session,
-            id=command.id,
-            execution_id=outcome.execution.id,
-            task_id=command.task_id,
-            due_at=command.at,
-            event=command.event,
-        )
-
-    @_carry_out.register
-    def _(self, command: c.CancelTimers, outcome: Outcome) -> None:
-        if _has_timers(outcome, command.task_id):
-            timers.cancel(self.session, execution_id=outcome.execution.id, task_id=command.task_id)
 
     @_carry_out.register
     def _(self, command: c.TellChildren, outcome: Outcome) -> None:

@@ -41,7 +41,7 @@ from app.core.expressions import ExpressionError
 from app.core.invariants import InvariantBroken
 from app.core.states import State
 from app.models import utcnow
-from app.services import action_runs, mapping, stored
+from app.services import action_runs, mapping, stored, timers
 from app.services.carry_out import Outcome, write
 from app.services.mapping import A, E, T
 from app.services.outbox import add, unit_of_work
@@ -81,20 +81,24 @@ Batch = Mapping[str | None, Sequence[Mapping[str, Any]]]
 def apply(platform: Platform, batch: Batch) -> None:
     """Apply *batch* in one transaction, its messages sent after the commit.
 
-    Raises only what concerns the infrastructure (database, broker): then nothing was applied
-    that will not be applied again by a repetition without harm.
+    Timers that events came from are forgotten with it. Raises only what concerns the
+    infrastructure (database, broker): then nothing was applied that will not be applied again by
+    a repetition without harm.
     """
-    known = {key: list(found) for key, found in batch.items() if key is not None}
-    alone = list(batch.get(None, ()))
+    known = {key: [dict(event) for event in found] for key, found in batch.items() if key}
+    fired = {
+        key: [event.pop(timers.TIMER_ID) for event in found if timers.TIMER_ID in event]
+        for key, found in known.items()
+    }
     if known:
         try:
-            failed = _transact(platform, known)
+            failed = _transact(platform, known, fired)
         except _Broken as err:
             log.warning("a batch of %d executions is applied one by one: %s", len(known), err)
             failed = list(known)
         for execution_id in failed:
-            _apply_one_by_one(platform, execution_id, known[execution_id])
-    for event in alone:
+            _apply_one_by_one(platform, execution_id, known[execution_id], fired[execution_id])
+    for event in batch.get(None, ()):
         with unit_of_work(platform.database, platform.broker) as session:
             action_runs.complete(session, event)
 
@@ -103,12 +107,21 @@ class _Broken(Exception):
     """The transaction as a whole failed for a reason that may lie in one of its executions."""
 
 
-def _transact(platform: Platform, batch: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Apply *batch*; the ids of executions whose decision failed, which were left as they were."""
+def _transact(
+    platform: Platform,
+    batch: Mapping[str, Sequence[Mapping[str, Any]]],
+    fired: Mapping[str, Sequence[str]],
+) -> list[str]:
+    """Apply *batch*; the ids of executions whose decision failed, which were left as they were.
+
+    *fired* are timers that go with the events of each execution.
+    """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with unit_of_work(platform.database, platform.broker) as session:
                 applied = apply_in(session, platform, batch)
+                failed = set(applied.failed)
+                timers.applied(session, chain(*(fired[key] for key in fired if key not in failed)))
             remember(platform, applied.outcomes)
             tell_stopped(platform, applied.stopped)
             return applied.failed
@@ -131,11 +144,14 @@ def _may_pass(err: OperationalError) -> bool:
 
 
 def _apply_one_by_one(
-    platform: Platform, execution_id: str, found: Sequence[Mapping[str, Any]]
+    platform: Platform,
+    execution_id: str,
+    found: Sequence[Mapping[str, Any]],
+    fired: Sequence[str],
 ) -> None:
     for event in found:
         try:
-            if not _transact(platform, {execution_id: [event]}):
+            if not _transact(platform, {execution_id: [event]}, {}):
                 continue
             cause = "a fault of Celeriac, told in the engine's log"
         except _Broken as err:
@@ -145,7 +161,10 @@ def _apply_one_by_one(
             ExecutionBroke(cause=f"Failed to apply {event.get('kind')} [cause={cause}]")
         )
         if event.get("kind") != "ExecutionBroke":
-            _transact(platform, {execution_id: [broke]})
+            _transact(platform, {execution_id: [broke]}, {})
+    if fired:
+        with platform.database.sessions.begin() as session:
+            timers.applied(session, fired)
 
 
 def tell_stopped(platform: Platform, stopped: Sequence[tuple[str, str]]) -> None:

@@ -13,11 +13,12 @@ holds it until then.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.broker import ENGINE_APPLY, ENGINE_QUEUE, BrokerUnavailable, Message
@@ -41,53 +42,67 @@ LONGEST = 5.0
 #: The key in an event's message that names the timer it came from.
 TIMER_ID = "timer_id"
 
-
-def add(
-    session: Session,
-    *,
-    id: str,
-    execution_id: str,
-    task_id: str | None,
-    due_at: datetime,
-    event: events.Event | Mapping[str, Any],
-) -> None:
-    """Have *event* applied at *due_at*, which is a time by this host's clock."""
-    data = dict(events.dump(event)) if isinstance(event, events.Event) else dict(event)
-    seconds = max(0.0, (due_at - utcnow()).total_seconds())
-    soon = seconds <= TICK
-    row_seconds = seconds + AGAIN if soon else seconds
-    session.execute(
-        insert(DelayedCall.__table__),  # type: ignore[arg-type]
-        {
-            "id": id,
-            "workflow_execution_id": execution_id,
-            "task_execution_id": task_id,
-            "due_at": database_now(session) + timedelta(seconds=row_seconds),
-            "event": data,
-        },
-    )
-    if soon:
-        outbox.add(session, [_message(id, execution_id, data, in_seconds=seconds)])
+_calls: Any = DelayedCall.__table__
+_ids: Any = bindparam("ids", expanding=True)
+_INSERT = insert(_calls)
+_OF_IDS = delete(_calls).where(_calls.c.id.in_(_ids))
+_OF_TASKS = delete(_calls).where(_calls.c.task_execution_id.in_(_ids))
+_OF_EXECUTIONS = delete(_calls).where(_calls.c.workflow_execution_id.in_(_ids))
 
 
-def cancel(session: Session, *, execution_id: str, task_id: str | None = None) -> None:
-    """Forget the timers of a task, or of the whole execution."""
-    statement = delete(DelayedCall).where(DelayedCall.workflow_execution_id == execution_id)
-    if task_id is not None:
-        statement = statement.where(DelayedCall.task_execution_id == task_id)
-    session.execute(statement, execution_options={"synchronize_session": False})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timer:
+    """A timer to be set."""
+
+    id: str
+    execution_id: str
+    task_id: str | None
+    #: When the event is to be applied, by this host's clock.
+    due_at: datetime
+    event: events.Event | Mapping[str, Any]
 
 
-def applied(database: Database, ids: Iterable[str]) -> None:
-    """Forget timers whose events have been applied."""
-    ids = sorted(set(ids))
-    if not ids:
+def add(session: Session, timers: Iterable[Timer]) -> None:
+    """Have the events of *timers* applied when each is due."""
+    found = list(timers)
+    if not found:
         return
-    with database.sessions.begin() as session:
-        session.execute(
-            delete(DelayedCall).where(DelayedCall.id.in_(ids)),
-            execution_options={"synchronize_session": False},
+    now, database_time = utcnow(), database_now(session)
+    rows, messages = [], []
+    for timer in found:
+        event = timer.event
+        data = dict(events.dump(event)) if isinstance(event, events.Event) else dict(event)
+        seconds = max(0.0, (timer.due_at - now).total_seconds())
+        soon = seconds <= TICK
+        if soon:
+            messages.append(_message(timer.id, timer.execution_id, data, in_seconds=seconds))
+        rows.append(
+            {
+                "id": timer.id,
+                "workflow_execution_id": timer.execution_id,
+                "task_execution_id": timer.task_id,
+                "due_at": database_time + timedelta(seconds=seconds + AGAIN if soon else seconds),
+                "event": data,
+            }
         )
+    session.connection().execute(_INSERT, rows)
+    outbox.add(session, messages)
+
+
+def cancel(
+    session: Session, *, task_ids: Collection[str] = (), execution_ids: Collection[str] = ()
+) -> None:
+    """Forget the timers of tasks, and all of executions."""
+    for statement, ids in ((_OF_TASKS, task_ids), (_OF_EXECUTIONS, execution_ids)):
+        if ids:
+            session.connection().execute(statement, {"ids": sorted(ids)})
+
+
+def applied(session: Session, ids: Iterable[str]) -> None:
+    """Forget timers whose events are applied in the transaction of *session*, or have been."""
+    ids = sorted(set(ids))
+    if ids:
+        session.connection().execute(_OF_IDS, {"ids": ids})
 
 
 def run_due(platform: Platform, *, horizon: float = HORIZON) -> int:

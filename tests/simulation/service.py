@@ -179,11 +179,8 @@ class Installation:
             batch += [m for m in self.broker.messages if m.task == ENGINE_APPLY]
             self.broker.messages = [m for m in self.broker.messages if m.task != ENGINE_APPLY]
         events: dict[str | None, list[dict[str, Any]]] = {}
-        timer_ids = []
         for each in batch:
             execution_id, data = each.args
-            data = dict(data)
-            timer_ids += [data.pop(timers.TIMER_ID)] if timers.TIMER_ID in data else []
             events.setdefault(execution_id, []).append(data)
         fails = self.broker.wild and self.chance.random() < 0.05
         try:
@@ -194,8 +191,6 @@ class Installation:
             return
         if self.broker.wild and self.chance.random() < 0.05:
             self.broker.messages.extend(batch)  # Died before the acknowledgement.
-            return
-        timers.applied(self.platform.database, timer_ids)
 
     def _execute(self, request: Mapping[str, Any]) -> None:
         """Run an action as an executor does: once, whoever asks."""

@@ -15,6 +15,7 @@ from app.models.session import utcnow
 from app.services import sweeper, timers
 from app.services.carry_out import event_message
 from app.services.outbox import unit_of_work
+from app.services.timers import Timer
 from tests.processes import wait_for
 from tests.system import System, system
 
@@ -104,43 +105,39 @@ def test_an_engine_ticks_when_beat_is_dead(whole: System) -> None:
     assert "ticking in its place" in whole.workers["engine"].output()
 
 
+def timer(id: str, execution_id: str, task_id: str | None, *, seconds: float) -> Timer:
+    """A timer that changes nothing when it fires."""
+    due_at = utcnow() + timedelta(seconds=seconds)
+    return Timer(id=id, execution_id=execution_id, task_id=task_id, due_at=due_at, event=Nudged())
+
+
 def test_a_timer_whose_message_was_lost_comes_again(
     whole: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timers, "AGAIN", 0.5)
     with unit_of_work(whole.platform.database, whole.platform.broker) as session:
-        timers.add(
-            session,
-            id="a-timer",
-            execution_id=whole.run("notes", {"key": "k"}),
-            task_id=None,
-            due_at=utcnow() + timedelta(seconds=1.5),
-            event=Nudged(),
-        )
+        execution_id = whole.run("notes", {"key": "k"})
+        timers.add(session, [timer("a-timer", execution_id, None, seconds=1.5)])
     assert timers.run_due(whole.platform) == 1
     whole.client.delete("engine")
     wait_for(lambda: timers.run_due(whole.platform) == 1)
-    timers.applied(whole.platform.database, ["a-timer"])
+    with whole.platform.database.sessions.begin() as session:
+        timers.applied(session, ["a-timer"])
     assert timers.run_due(whole.platform, horizon=60) == 0
 
 
 def test_a_cancelled_timer_does_not_fire(whole: System) -> None:
     execution_id = whole.run("notes", {"key": "k"})
     with unit_of_work(whole.platform.database, whole.platform.broker) as session:
-        for task_id in ("t1", "t2"):
-            timers.add(
-                session,
-                id=f"timer-of-{task_id}",
-                execution_id=execution_id,
-                task_id=task_id,
-                due_at=utcnow() + timedelta(seconds=30),
-                event=Nudged(),
-            )
+        made = [
+            timer(f"of-{task_id}", execution_id, task_id, seconds=30) for task_id in ("t1", "t2")
+        ]
+        timers.add(session, made)
     with unit_of_work(whole.platform.database, whole.platform.broker) as session:
-        timers.cancel(session, execution_id=execution_id, task_id="t1")
+        timers.cancel(session, task_ids=["t1"])
     assert timers.run_due(whole.platform, horizon=60) == 1
     with unit_of_work(whole.platform.database, whole.platform.broker) as session:
-        timers.cancel(session, execution_id=execution_id)
+        timers.cancel(session, execution_ids=[execution_id])
     assert timers.run_due(whole.platform, horizon=60) == 0
 
 
@@ -148,15 +145,8 @@ def test_a_thousand_due_timers_leave_at_once_and_one_time(whole: System) -> None
     execution_id = whole.run("notes", {"key": "k"})
     whole.client.delete("engine")
     with unit_of_work(whole.platform.database, whole.platform.broker) as session:
-        for number in range(1000):
-            timers.add(
-                session,
-                id=f"timer-{number}",
-                execution_id=execution_id,
-                task_id=None,
-                due_at=utcnow() + timedelta(seconds=1.2),
-                event=Nudged(),
-            )
+        made = [timer(f"timer-{n}", execution_id, None, seconds=1.2) for n in range(1000)]
+        timers.add(session, made)
     assert timers.run_due(whole.platform) == 1000
     assert timers.run_due(whole.platform) == 0
     assert whole.client.llen("engine") == 1000

@@ -415,8 +415,11 @@ def upgrade() -> None:
             batch_op.f("ix_delayed_calls_due_at_id"), ["due_at", "id"], unique=False
         )
         batch_op.create_index(
-            batch_op.f("ix_delayed_calls_workflow_execution_id_task_execution_id"),
-            ["workflow_execution_id", "task_execution_id"],
+            batch_op.f("ix_delayed_calls_task_execution_id"), ["task_execution_id"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_delayed_calls_workflow_execution_id"),
+            ["workflow_execution_id"],
             unique=False,
         )
 
