@@ -9,7 +9,7 @@ import flask_smorest
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
-from app.api import documentation, errors, resources
+from app.api import documentation, errors, examples, resources
 from app.api.errors import Unsupported
 from app.api.identity import Authenticate, authentication
 from app.config import Config
@@ -55,6 +55,7 @@ def create_app(config: Config, *, platform: Platform | None = None) -> Flask:
     errors.register(app)
     for blueprint in resources.BLUEPRINTS:
         api.register_blueprint(blueprint)
+    examples.show(api.spec)
     app.register_blueprint(documentation.blp)
     app.register_blueprint(pages.blueprint)
     return app

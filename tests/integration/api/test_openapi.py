@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from app.api import resources
+from app.api import examples, resources
 
 #: Examples of each operation. Enough to meet every refusal; a long run takes more.
 EXAMPLES = 12
@@ -50,6 +50,35 @@ def test_the_document_is_complete(app: Flask) -> None:
         if method not in ("HEAD", "OPTIONS") and rule.endpoint.split(".")[0] in RESOURCES
     }
     assert told == served
+
+
+def test_examples_are_of_their_schemas(app: Flask) -> None:
+    schemas = app.test_client().get("/docs/openapi.json").json["components"]["schemas"]
+    shown = {name: schema for name, schema in schemas.items() if "example" in schema}
+    assert set(shown) == set(examples.SCHEMAS)
+    for name, schema in shown.items():
+        known = schema["properties"]
+        for key, value in schema["example"].items():
+            assert key in known, f"{name}.{key}"
+            kind = {str: "string", bool: "boolean", int: "integer", list: "array"}.get(type(value))
+            if kind and "type" in known[key]:
+                assert known[key]["type"] == kind, f"{name}.{key}"
+
+
+def test_what_the_examples_send_is_taken(app: Flask) -> None:
+    client = app.test_client()
+    admin = {"X-Roles": "admin"}
+    for path, text in examples.TEXTS.items():
+        query = "?name=greeting" if "code" in path else ""
+        answer = client.post(path + query, data=text, content_type="text/plain", headers=admin)
+        assert answer.status_code == 201, answer.text
+    for path, name in (
+        ("executions", "NewExecution"),
+        ("environments", "WrittenEnvironment"),
+        ("cron_triggers", "NewCronTrigger"),
+    ):
+        answer = client.post(f"/v2/{path}", json=examples.SCHEMAS[name])
+        assert answer.status_code == 201, answer.text
 
 
 def test_the_page_needs_nothing_from_elsewhere(app: Flask) -> None:
