@@ -35,6 +35,23 @@ def system(tmp_path: Path, sqlite_url: str, clean_redis_url: str) -> Iterator[Sy
         system.stop()
 
 
+@pytest.fixture
+def on_rabbitmq(
+    tmp_path: Path, sqlite_url: str, clean_redis_url: str, rabbitmq_url: str
+) -> Iterator[System]:
+    """The same with RabbitMQ as the broker of everybody."""
+    urls = {"CELERIAC_BROKER_URL": rabbitmq_url, "CELERIAC_REDIS_URL": clean_redis_url}
+    system = System(tmp_path, database_url=sqlite_url, redis_url=clean_redis_url, **urls)
+    try:
+        system.start("engine")
+        yield system
+    except BaseException:
+        print(system.logs())
+        raise
+    finally:
+        system.stop()
+
+
 @contextmanager
 def shop(
     system: System, *, application: str = "shop", queue: str = "shop", files: Path = SHOP
@@ -202,6 +219,40 @@ def test_cancelling_ends_the_task_in_its_worker(system: System):
             )
         wait_for(lambda: "Terminating" in worker.output(), what=worker.output)
     assert system.states() == {"CANCELLED": 1}
+
+
+def test_all_of_it_over_rabbitmq(on_rabbitmq: System, tmp_path: Path):
+    system = on_rabbitmq
+    system.define((SHOP / "order.yaml").read_text())
+    with bridged(system, tmp_path) as worker:
+        good = system.run("order", {"sku": "chair", "quantity": 2, "card": "4111"})
+        [good_one] = system.finished(good)
+        assert good_one.output == {
+            "parcel": "parcel with chair after 2 retries",
+            "amount": "19.80",
+        }
+        _, failed = finish(
+            system, one_task("celery.shop.charge", queue="shop", card="0123", amount=1)
+        )
+        assert failed["error"] == "CardDeclined"
+        _, unknown = _finish_other(system, "celery.shop.chrge")
+        assert "'shop.chrge' is not registered on the workers of queue 'shop'" in unknown
+        system.define(
+            one_task("celery.shop.count_stock", queue="shop", seconds=60).replace(
+                "    w:", "    long:"
+            )
+        )
+        lost = system.run("long")
+        wait_for(lambda: worker.output().count("shop.count_stock") > 1, what=worker.output)
+        worker.kill_all()
+    [found] = system.finished(lost, seconds=60)
+    assert "no worker knows of it any more" in str(found.output)
+
+
+def _finish_other(system: System, action: str) -> tuple[str, Any]:
+    system.define(one_task(action, queue="shop").replace("    w:", "    other:"))
+    [execution] = system.finished(system.run("other"))
+    return execution.state, execution.output["result"]
 
 
 def action_of(system: System, execution: str) -> str | None:
