@@ -57,6 +57,10 @@ class Rules(paramiko.ServerInterface):
 
     def execute(self, channel: Any, command: str) -> None:
         self.server.commands.append(command)
+        # The client ends the input once it knows that the command was accepted. A channel that is
+        # closed before it knows looks as if it had not been.
+        while channel.recv(1024):
+            pass
         done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
         channel.sendall(done.stdout)
         channel.sendall_stderr(done.stderr)
