@@ -70,6 +70,8 @@ class Config:
     # --- actions ---------------------------------------------------------------------------
     #: Seconds after which any action without a timeout of its own is stopped.
     action_time_limit: float = 3600.0
+    #: Most actions of a target that run at once, in all executors together: ``vmware=2,db=5``.
+    target_limits: tuple[str, ...] = ()
     #: Seconds a claim of a running action lasts unless renewed.
     lease_seconds: float = 15.0
     #: Seconds until a dispatched action that nobody claimed is looked at.
@@ -149,6 +151,7 @@ class Config:
                 )
         _choice("auth_mode", self.auth_mode, ("none", "token"))
         _choice("cron_catch_up", self.cron_catch_up, ("once", "skip"))
+        self.limits_of_targets()
         object.__setattr__(self, "database_url", database_url(self.database_url))
         if not self.redis_url:
             if not self.broker_url.startswith(("redis://", "rediss://")):
@@ -156,6 +159,18 @@ class Config:
                     f"{PREFIX}REDIS_URL: expected a redis:// URL, since the broker is no Redis"
                 )
             object.__setattr__(self, "redis_url", self.broker_url)
+
+    def limits_of_targets(self) -> dict[str, int]:
+        """Target -> how many of its actions may run at once; raises ConfigError."""
+        limits = {}
+        for each in self.target_limits:
+            target, _, number = each.rpartition("=")
+            if not (target and number.isdecimal() and int(number) > 0):
+                raise ConfigError(
+                    f"{PREFIX}TARGET_LIMITS: expected target=number with commas, got {each!r}"
+                )
+            limits[target.strip()] = int(number)
+        return limits
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:

@@ -127,6 +127,21 @@ return tonumber(n)
 """
 
 
+# Who is in keeps its place; who is new gets one if there is room. Places whose lease is over are
+# free.
+_ENTER = """
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, now)
+if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+  if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+end
+redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+
+
 class Ledger:
     """What Redis knows of running and finished actions. Making one opens no connection."""
 
@@ -146,6 +161,7 @@ class Ledger:
         self._renew: Script = self.client.register_script(_RENEW)
         self._beat: Script = self.client.register_script(_BEAT)
         self._finish_and_push: Script = self.client.register_script(_FINISH_AND_PUSH)
+        self._enter: Script = self.client.register_script(_ENTER)
         self._release: Script = self.client.register_script(_RELEASE)
 
     # --- for executors --------------------------------------------------------------------
@@ -237,6 +253,15 @@ class Ledger:
         return int(
             self._release(keys=[self.key(action_id)], args=[owner, attempt]) or 0  # type: ignore[arg-type]
         )
+
+    def enter(self, pool: str, action_id: str, *, limit: int, lease: float) -> bool:
+        """Take, or keep, one of the *limit* places of a pool for *lease* seconds."""
+        lasts = int(lease * 1000)
+        return bool(self._enter(keys=[self.pool_key(pool)], args=[action_id, limit, lasts]))
+
+    def leave(self, pool: str, action_id: str) -> None:
+        """Give back the place of an action."""
+        self.client.zrem(self.pool_key(pool), action_id)
 
     def finish(
         self, action_id: str, attempt: int, result: Mapping[str, Any], *, keep: float
@@ -344,6 +369,10 @@ class Ledger:
     def key(self, action_id: str) -> str:
         """Where the claim or the result of an action stands."""
         return f"{self._prefix}action:{action_id}"
+
+    def pool_key(self, pool: str) -> str:
+        """Where it stands which actions have a place of a pool, each with the end of its lease."""
+        return f"{self._prefix}pool:{pool}"
 
     def stop_key(self, action_id: str) -> str:
         """Where it stands that an action is to stop."""

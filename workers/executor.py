@@ -57,6 +57,7 @@ from app.broker import (
 from app.config import Config
 from app.core.states import State
 from app.ledger import Claimed, Expired, Finished, Ledger, Stopped
+from workers.pools import Pools
 from workers.process import Process
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,8 @@ class Executor:
         self._plain_redis = config.broker_url.startswith(("redis://", "rediss://"))
         self._running = False
         self._alarm_is_ours = False
+        #: In the main process: who may run now, of targets with a limit.
+        self.pools: Pools | None = None
 
     @property
     def registry(self) -> Registry:
@@ -362,6 +365,20 @@ class ActionRequest(Request):
         self._apply_result = (lambda: result) if result is not None else None
         return result
 
+    def acknowledge(self) -> None:
+        """Tell the broker that the message is done with, and make room in its pool."""
+        super().acknowledge()
+        self._leave()
+
+    def reject(self, requeue: bool = False) -> None:
+        """Give the message back, and make room in its pool."""
+        super().reject(requeue)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self.executor.pools is not None:
+            self.executor.pools.leave(self.action["id"])
+
     def on_success(self, _: Any, **__: Any) -> None:
         """The process has stored and sent the result."""
         state.task_ready(self, successful=True)
@@ -444,6 +461,20 @@ def strategy(task: Any, app: Any, consumer: Any, **_: Any) -> Callable[..., None
     hostname, errors = consumer.hostname, consumer.connection_errors
     run_it = consumer.on_task_request
     revoked = consumer.controller.state.revoked
+    executor = ActionRequest.executor
+    limits = executor.config.limits_of_targets()
+    # Those of an earlier connection hold messages that are not ours any more.
+    executor.pools = pools = (
+        Pools(
+            limits,
+            ledger=lambda: executor.ledger,
+            lease=executor.config.lease_seconds,
+            consumer=consumer,
+            away=_AWAY,
+        )
+        if limits
+        else None
+    )
 
     def receive(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **_: Any) -> None:
         request = ActionRequest(
@@ -462,7 +493,11 @@ def strategy(task: Any, app: Any, consumer: Any, **_: Any) -> Callable[..., None
         state.task_reserved(request)
         for callback in callbacks or ():
             callback(request)
-        run_it(request)
+        if pools is None:
+            run_it(request)
+        else:
+            queue = (message.delivery_info or {}).get("routing_key") or ""
+            pools.admit(queue, request.action["id"], lambda: run_it(request))
 
     return receive
 
@@ -522,8 +557,13 @@ class Keeper(bootsteps.StartStopStep):
                 # The pool takes its time to tell.
                 request.settle_lost()
         now = time.monotonic()
+        pools = self._executor.pools
+        if pools is not None:
+            pools.look()
         if active and now - self._renewed > self._executor.config.lease_seconds / 3:
             self._renewed = now
+            if pools is not None:
+                pools.renew()
             started = time.time() - TICK
             self._to_renew.put(
                 [

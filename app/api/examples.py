@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from apispec import APISpec
-
 _WORKFLOW = "11d5a1a2-7b0e-4f7e-9d0f-5a1f0c6a1001"
 _EXECUTION = "11d5a1a2-7b0e-4f7e-9d0f-5a1f0c6a1002"
 _TASK = "11d5a1a2-7b0e-4f7e-9d0f-5a1f0c6a1003"
@@ -146,8 +144,8 @@ SCHEMAS: Mapping[str, Any] = {
 }
 
 
-def show(spec: APISpec) -> None:
-    """Put the examples into the document *spec*; to be called when all resources are in it."""
+def show(spec: Any) -> None:
+    """Put the examples into *spec*, the document with all resources."""
     for name, example in SCHEMAS.items():
         spec.components.schemas[name]["example"] = example
     for path, text in TEXTS.items():
