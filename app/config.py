@@ -122,6 +122,9 @@ class Config:
     notify: str = ""
     #: Signs web hooks of publishers that have no ``secret`` of their own; empty: unsigned.
     notify_secret: str = ""
+    #: Seconds after which what a notifier had in hand when it died is told by another; longer than
+    #: any delivery takes, or it is told twice.
+    notify_lease_seconds: float = 60.0
     #: How often a publisher is tried before an event becomes a dead letter.
     notify_max_attempts: int = 500
     #: Hours after which an event that no publisher took becomes a dead letter.
@@ -139,7 +142,7 @@ class Config:
         positive = (
             "database_pool_size", "max_limit", "max_streams", "max_body_bytes", "inline_steps",
             "inline_seconds", "batch_size", "max_depth", "expression_seconds",
-            "action_time_limit", "lease_seconds",
+            "action_time_limit", "lease_seconds", "notify_lease_seconds",
             "dispatch_check_seconds", "sweep_interval", "max_result_bytes",
             "http_max_response_bytes",
         )  # fmt: skip

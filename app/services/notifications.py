@@ -45,8 +45,6 @@ DEAD = "dead"
 
 #: Rows delivered under one claim.
 BATCH = 20
-#: Seconds that a claim lasts; a delivery takes at most a quarter of it.
-LEASE = 60.0
 #: Seconds after which an event that nobody has begun to deliver is sent for again.
 LOST = 10.0
 #: Longest seconds between two attempts.
@@ -59,15 +57,22 @@ _LONGEST_ERROR = 1000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When an event becomes a dead letter."""
+    """How long things last."""
 
+    #: After so many attempts, or at that age, an event becomes a dead letter.
     attempts: int
     age: timedelta
+    #: Seconds that a claim lasts; a delivery takes less.
+    lease: float
 
     @classmethod
     def from_config(cls, config: Config) -> Limits:
         """The limits that *config* sets."""
-        return cls(config.notify_max_attempts, timedelta(hours=config.notify_max_hours))
+        return cls(
+            attempts=config.notify_max_attempts,
+            age=timedelta(hours=config.notify_max_hours),
+            lease=config.notify_lease_seconds,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ def deliver(
     limits = Limits.from_config(platform.config)
     count = 0
     while True:
-        rows, until = _claim(platform.database, lane, claimed_until)
+        rows, until = _claim(platform.database, lane, claimed_until, limits.lease)
         if not rows:
             return count
         taken, stopped = _deliver_rows(platform.database, publishers, destinations, rows, limits)
@@ -117,7 +122,7 @@ def deliver(
 
 
 def _claim(
-    database: Database, lane: Lane, claimed_until: datetime | None
+    database: Database, lane: Lane, claimed_until: datetime | None, lease: float
 ) -> tuple[list[Notification], datetime]:
     """The first rows of *lane*, now ours until the moment returned; none if they are not to be."""
     with database.sessions.begin() as session:
@@ -130,7 +135,7 @@ def _claim(
             return [], now
         if head.next_attempt_at > now and head.next_attempt_at != claimed_until:
             return [], now
-        until = now + timedelta(seconds=LEASE)
+        until = now + timedelta(seconds=lease)
         head.next_attempt_at = until
         rows = session.scalars(
             _of(lane).where(Notification.id >= head.id).order_by(Notification.id).limit(BATCH)
@@ -176,7 +181,7 @@ def _deliver_rows(
     done: list[int] = []
     begun = time.monotonic()
     for row in rows:
-        if time.monotonic() - begun > LEASE / 2:
+        if time.monotonic() - begun > limits.lease / 2:
             # A slow receiver: claim anew before the claim runs out.
             break
         try:
@@ -328,7 +333,8 @@ def tick(platform: Platform) -> int:
         if session.scalar(_due(session).limit(1)) is None:
             return 0
     with platform.database.sessions.begin() as session:
-        until = database_now(session) + timedelta(seconds=LEASE)
+        lease = timedelta(seconds=platform.config.notify_lease_seconds)
+        until = database_now(session) + lease
         heads = session.scalars(
             _due(session)
             .order_by(Notification.next_attempt_at)

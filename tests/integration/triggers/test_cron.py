@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
 from app.config import Config
 from app.models import CronTrigger, WorkflowExecution, utcnow
-from app.services import definitions, triggers
+from app.services import cron_triggers, definitions, triggers
 from app.services.actors import Actor
 from app.services.outbox import unit_of_work
 from app.services.platform import Platform
+from tests.processes import wait_for
+from tests.system import system
 
 ME = Actor()
 WORKFLOW = "version: '2.0'\nnightly: {input: [{n: 1}], tasks: {a: {action: std.noop}}}\n"
@@ -74,3 +77,37 @@ def test_a_trigger_goes_after_its_last_run(platform):
     assert triggers.fire_due(platform) == 1
     with platform.database.read() as session:
         assert session.scalars(select(CronTrigger)).all() == []
+
+
+@pytest.mark.timeout(120)
+def test_two_beats_start_each_slot_once_and_the_death_of_one_costs_none(
+    tmp_path: Path, postgresql_url: str, clean_redis_url: str
+) -> None:
+    slots = 8
+    with system(tmp_path, database_url=postgresql_url, redis_url=clean_redis_url) as whole:
+        whole.define(WORKFLOW)
+        with unit_of_work(whole.platform.database, whole.platform.broker) as session:
+            cron_triggers.create(
+                session,
+                ME,
+                {
+                    "name": "every second",
+                    "workflow_name": "nightly",
+                    "pattern": "* * * * * */1",
+                    "remaining_executions": slots,
+                },
+            )
+        whole.start("engine", "beat")
+        second = whole.workers["beat"]
+        whole.start("beat")
+        try:
+            wait_for(lambda: started(whole.platform) >= 3, seconds=60, what=whole.logs)
+            whole.kill("beat")
+            wait_for(lambda: started(whole.platform) == slots, seconds=60, what=whole.logs)
+            wait_for(lambda: not whole.unfinished_ids(), seconds=30, what=whole.logs)
+        finally:
+            second.kill_all()
+            second.file.close()
+        with whole.platform.database.read() as session:
+            assert session.scalars(select(CronTrigger)).all() == []
+            assert session.scalar(select(func.count()).select_from(WorkflowExecution)) == slots
