@@ -80,6 +80,12 @@ def in_hand(client: redis.Redis) -> int:
     return int(client.hlen("celeriac.in_hand")) + int(client.hlen("unacked"))
 
 
+def seen(client: redis.Redis, worker: Worker) -> str:
+    """What can be told of messages that do not arrive."""
+    lists = {key: client.llen(key) for key in ("toy", "calls", "applied", "parked")}
+    return f"{lists}, in hand {in_hand(client)}\n{worker.output()}"
+
+
 @pytest.mark.parametrize("stock", [False, True], ids=["ours", "stock transport"])
 def test_what_gathers_while_a_call_runs_becomes_one_call(
     start: Start, client: redis.Redis, send: Callable[..., None], pool: str, stock: bool
@@ -182,9 +188,9 @@ def test_a_message_that_is_no_event_is_parked(
     broker.close()
     send({"n": 1})
     with start() as worker:
-        wait_for(lambda: client.llen("parked") == 1, what=worker.output)
-        wait_for(lambda: applied(client) == ["x:1"], what=worker.output)
-        wait_for(lambda: in_hand(client) == 0, what=worker.output)
+        wait_for(lambda: client.llen("parked") == 1, what=lambda: seen(client, worker))
+        wait_for(lambda: applied(client) == ["x:1"], what=lambda: seen(client, worker))
+        wait_for(lambda: in_hand(client) == 0, what=lambda: seen(client, worker))
 
 
 def test_nothing_is_parked_while_the_database_is_away(
