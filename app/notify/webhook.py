@@ -10,11 +10,11 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection as PlainConnection
 from urllib3.connection import HTTPSConnection as SecureConnection
 from urllib3.exceptions import HTTPError, LocationParseError
@@ -43,7 +43,6 @@ class Webhook:
         #: Signs what goes to publishers without a secret of their own.
         self._secret = secret
         self._local = threading.local()
-        self._pool = self._pools()
 
     def destination(self, publisher: Mapping[str, Any]) -> str | None:
         try:
@@ -132,7 +131,11 @@ class Webhook:
             )
         return headers
 
-    def _pools(self) -> urllib3.PoolManager:
+    @cached_property
+    def _pool(self) -> urllib3.PoolManager:
+        # Only for where it keeps its certificates, and not before somebody wants a web hook.
+        from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
         members = {"egress": self._egress, "local": self._local}
         plain = type("HTTPConnection", (_Guarded, PlainConnection), members)
         secure = type("HTTPSConnection", (_Guarded, SecureConnection), members)
