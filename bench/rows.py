@@ -243,7 +243,8 @@ def upload(lab: Lab) -> float:
 
 def idle(lab: Lab) -> tuple[float, float]:
     """Megabytes of all processes together, and per cent of a core, when nothing is to be done."""
-    time.sleep(min(5.0, lab.sizes.idle_seconds))
+    # Processes go on loading for some seconds after they are ready.
+    time.sleep(min(15.0, lab.sizes.idle_seconds))
     before = lab.service.processor_seconds()
     time.sleep(lab.sizes.idle_seconds)
     used = lab.service.processor_seconds() - before

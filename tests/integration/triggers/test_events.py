@@ -35,7 +35,7 @@ DEFINITIONS = """
     who: <% $.payload.name %>
     where: <% $.publisher %>
 """
-BURST = 300
+BURST = 1000
 Send = Callable[..., None]
 
 
