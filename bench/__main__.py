@@ -24,8 +24,9 @@ from rich.table import Table
 
 from bench import rows as table
 from bench.drive import Driver, Wrong
+from bench.measures import QUICK, TARGET, Lab, Sizes, chain, items
 from bench.raw_celery import RawCelery, raw_celery
-from bench.rows import Lab, Row, Sizes
+from bench.rows import Row
 from bench.service import Service, service
 from tests.servers import postgres, redis_server
 
@@ -95,7 +96,7 @@ def main() -> int:
     arguments = _arguments()
     sizes = Sizes(soak=arguments.soak, stored=arguments.stored)
     if arguments.quick:
-        sizes = table.QUICK
+        sizes = QUICK
     repeat = 1 if arguments.quick else arguments.repeat
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     began = time.monotonic()
@@ -233,11 +234,11 @@ def _measure(
 
 def _warm_up(lab: Lab, outcomes: Sequence[Outcome]) -> None:
     """Let every process import, connect and compile before the clock counts."""
-    for target in (table.TARGET, None):
+    for target in (TARGET, None):
         if any(each.row.key.endswith(("dispatched", "inline")) for each in outcomes):
             for _ in range(2):
-                table.chain(lab, target)
-                table.items(lab, min(100, lab.sizes.items), target)
+                chain(lab, target)
+                items(lab, min(100, lab.sizes.items), target)
 
 
 def _first(first: dict[str, Outcome], row: Row) -> Outcome:
@@ -298,7 +299,7 @@ def _print(
     realtime: bool,
 ) -> None:
     console.print("  ".join(f"{name} {value}" for name, value in machine.items()))
-    if sizes == table.QUICK:
+    if sizes == QUICK:
         console.print("A quick run: it shows that everything works; its figures mean nothing.")
     console.print(
         f"Medians of {repeat}. PostgreSQL with fsync; one web process, one engine, one executor "
