@@ -94,6 +94,15 @@ def _settle(run: WorkingCopy) -> None:
         return
 
 
+#: A task that waits to run, perhaps again, has nothing under way that could end it.
+_NOT_AT_WORK = (State.IDLE, State.WAITING)
+
+
+def _has_ended(task: Task) -> bool:
+    """True when it is settled how the task ended, though wait-after may hold that back."""
+    return task.state.terminal or task.outcome is not None
+
+
 def _started(run: WorkingCopy, event: ExecutionStarted) -> None:
     routing.launch(run)
 
@@ -113,7 +122,7 @@ def _action_completed(run: WorkingCopy, event: ActionCompleted) -> None:
     state = event.state if fault is None else State.ERROR
     run.set_action_state(action, state)
     action.result = result if fault is None else fault
-    if task.state.terminal or task.attempt != action.attempt:
+    if _has_ended(task) or task.state in _NOT_AT_WORK or task.attempt != action.attempt:
         return  # Late: recorded, not applied.
     task = run.edit(task.id)
     action.accepted = fault is None
@@ -176,10 +185,12 @@ def _child_completed(run: WorkingCopy, event: ChildCompleted) -> None:
     child = run.find_child(event.child_id)
     if task is None or child is None or child.accepted or not child.state.terminal:
         return
-    if child.attempt != task.attempt:
+    if child.attempt != task.attempt or task.state in _NOT_AT_WORK:
         return
     if task.state.terminal:
         run.accept_child(child.id, True)  # Late: recorded, not applied.
+        return
+    if _has_ended(task):
         return
     control.count_child(run, task, child)
 

@@ -66,6 +66,9 @@ def _arrive(run: WorkingCopy, name: str, found: Task, source: Task) -> None:
         _, dead = _count(run, task)
         if len(run.spec.inbound[name]) - dead >= needed(run.spec, name):
             _rearm(run, task)
+        else:
+            # Too late for the join to pass on what it published; it counts at the end all the same.
+            run.edit(source.id).has_next_tasks = False
         return
     if simple:
         join.arrived += 1  # Late: the join is satisfied already, and runs once.

@@ -184,6 +184,7 @@ def prepare_again(run: WorkingCopy, task: Task) -> None:
     # Timers and results of the attempt that is over mean nothing any more.
     task.attempt += 1
     task.items = None
+    task.outcome = task.outcome_info = None
     for action in run.actions(task.id):
         if action.accepted:
             run.edit_action(action).accepted = False

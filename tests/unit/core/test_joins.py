@@ -260,3 +260,21 @@ def test_a_join_of_thousands_is_decided_by_counting():
     assert run.state == "SUCCESS"
     # The inbound tasks are looked at when the join is created and when it starts.
     assert sum(size > 1000 for size in loads) <= 4
+
+
+def test_what_comes_too_late_for_a_join_that_failed_is_part_of_the_output():
+    run = play(
+        """
+        w:
+          tasks:
+            early: {action: my.a, publish: {x: 1}, on-success: j}
+            dead: {action: my.b, on-success: j, on-error: noop}
+            late: {action: my.c, publish: {y: 2}, on-success: j}
+            j: {join: all, action: std.noop, on-error: noop}
+        """
+    )
+    run.complete("early")
+    run.fail("dead")
+    assert run.named("j").state_info == "Failed by tasks: ['dead']"
+    run.complete("late")
+    assert (run.state, run.output) == ("SUCCESS", {"x": 1, "y": 2})

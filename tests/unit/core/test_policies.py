@@ -111,6 +111,26 @@ def test_a_wait_before_that_is_over_does_not_start_what_timed_out_in_it():
     assert run.states() == {"a": "ERROR"}
 
 
+def test_a_sub_workflow_that_ends_while_its_task_waits_after_a_timeout_changes_nothing():
+    run = play(
+        """
+        w: {tasks: {a: {workflow: sub, timeout: 1, wait-after: 9, retry: {count: 1, delay: 1}}}}
+        sub: {tasks: {t: {action: my.t}}}
+        """
+    )
+    (child,) = (each for each in run.world.runs.values() if each is not run)
+    run.fire()
+    assert run.states() == {"a": "DELAYED"}
+    child.fail("t")
+    assert (run.states(), [timer.event.purpose for timer in run.timers]) == (
+        {"a": "DELAYED"},
+        ["wait-after"],
+    )
+    run.fire()
+    run.fire()
+    assert run.states() == {"a": "RUNNING"}
+
+
 def test_every_attempt_has_its_own_timeout():
     run = play("w: {tasks: {a: {action: std.async_noop, timeout: 4, retry: {count: 1, delay: 1}}}}")
     run.fire()
