@@ -235,18 +235,13 @@ class WorkingCopy:
 
     def open_tasks(self) -> list[Task]:
         """Tasks that are not completed, and those held by a pause."""
-        found = self._with_new(self.lookup.open_tasks())
+        found = self._as_it_is(self.lookup.open_tasks())
         return [task for task in found if not task.state.terminal or task.held]
 
     def leaf_tasks(self) -> list[Task]:
         """Completed tasks without next tasks."""
-        found = {task.id: task for task in self._with_new(self.lookup.leaf_tasks())}
-        for task_id in self._tallies:
-            found[task_id] = self.execution.tasks[task_id]
-        return sorted(
-            (t for t in found.values() if t.state.terminal and not t.has_next_tasks),
-            key=lambda task: task.number,
-        )
+        found = self._as_it_is(self.lookup.leaf_tasks())
+        return [task for task in found if task.state.terminal and not task.has_next_tasks]
 
     def find_unique(self, name: str) -> Task | None:
         """The task of a join, or of a reverse workflow's task."""
@@ -262,6 +257,11 @@ class WorkingCopy:
 
     def _overlay(self, stored: Iterable[Task]) -> list[Task]:
         return [self.execution.tasks.setdefault(task.id, task) for task in stored]
+
+    def _as_it_is(self, stored: Iterable[Task]) -> list[Task]:
+        """Stored tasks of a kind, and all that may have become of it since, here or before."""
+        self._overlay(stored)
+        return sorted(self.execution.tasks.values(), key=lambda task: task.number)
 
     def _with_new(self, stored: Iterable[Task]) -> list[Task]:
         found = {task.id: task for task in self._overlay(stored)}

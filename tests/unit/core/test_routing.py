@@ -1,4 +1,5 @@
 from app.core import events as e
+from app.core.states import State
 from tests.unit.core.story import play
 
 
@@ -153,3 +154,22 @@ def test_a_reverse_workflow_runs_what_its_target_needs():
     run.complete("net", 1)
     assert run.states() == {"net": "SUCCESS", "disk": "SUCCESS", "vm": "SUCCESS"}
     assert (run.state, run.output) == ("SUCCESS", {"n": 1, "v": 2})
+
+
+def test_a_branch_that_ends_before_an_inline_step_in_the_same_batch_is_part_of_the_output():
+    run = play(
+        """
+        w:
+          tasks:
+            a: {action: my.a, publish: {x: 1}}
+            b: {action: my.b, publish: {y: 2}, on-success: c}
+            c: {action: std.noop}
+        """
+    )
+    run.apply(
+        *(
+            e.ActionCompleted(action_id=action_id, state=State.SUCCESS, result=None)
+            for action_id in run.all_actions
+        )
+    )
+    assert (run.state, run.output) == ("SUCCESS", {"x": 1, "y": 2})
