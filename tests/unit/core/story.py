@@ -108,10 +108,15 @@ class Run:
         wanted = set(names)
         return [t for t in self.tasks.values() if t.name in wanted]
 
-    def open_tasks(self) -> list[Task]:
+    def all_tasks(self) -> list[Task]:
         return list(self.tasks.values())
 
-    all_tasks = leaf_tasks = open_tasks
+    # As a database answers them: by what is stored, not by what has just been decided.
+    def open_tasks(self) -> list[Task]:
+        return [t for t in self.tasks.values() if not t.state.terminal or t.held]
+
+    def leaf_tasks(self) -> list[Task]:
+        return [t for t in self.tasks.values() if t.state.terminal and not t.has_next_tasks]
 
     def action(self, action_id: str) -> Action | None:
         return self.all_actions.get(action_id)
