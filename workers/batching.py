@@ -31,6 +31,7 @@ from celery.worker import state
 from kombu.serialization import loads
 
 from app.broker import DELAY, BrokerUnavailable
+from workers import places
 
 log = logging.getLogger(__name__)
 
@@ -210,21 +211,17 @@ class Gatherer:
         state.all_total_count[0] += 1
         delay = (message.headers or {}).get(DELAY)
         if delay:
-            # It takes up none of the places for messages that are to be worked on now, unless
-            # there are too many already; then it must not give back what it was not given.
-            before = self.consumer.qos.value
-            extra = self.consumer.qos.increment_eventually() > before
+            lent = places.lend(self.consumer)
             self.consumer.timer.call_after(
-                min(float(delay), LONGEST_DELAY), self._ripe, (received, extra)
+                min(float(delay), LONGEST_DELAY), self._ripe, (received, lent)
             )
             return
         self.waiting.append(received)
         self._flush_soon()
 
-    def _ripe(self, received: Received, extra: bool) -> None:
+    def _ripe(self, received: Received, lent: bool) -> None:
         if self.open:
-            if extra:
-                self.consumer.qos.decrement_eventually()
+            places.take_back(self.consumer, lent)
             self.waiting.append(received)
             self._flush_soon()
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from app.broker import ACTION_QUEUE
 from app.ledger import Ledger
+from workers import places
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +49,8 @@ class Pools:
         if target not in self._limits or self._enter(target, action_id):
             start()
             return
-        extra = False
-        if len(self._waiting[target]) < MOST_WAITING:
-            before = self._consumer.qos.value
-            extra = self._consumer.qos.increment_eventually() > before
-        self._waiting[target].append((action_id, extra, start))
+        lent = len(self._waiting[target]) < MOST_WAITING and places.lend(self._consumer)
+        self._waiting[target].append((action_id, lent, start))
 
     def leave(self, action_id: str) -> None:
         """Give back the place of an action, if it has one."""
@@ -78,9 +76,8 @@ class Pools:
     def _advance(self, target: str) -> None:
         waiting = self._waiting[target]
         while waiting and self._enter(target, waiting[0][0]):
-            _, extra, start = waiting.popleft()
-            if extra:
-                self._consumer.qos.decrement_eventually()
+            _, lent, start = waiting.popleft()
+            places.take_back(self._consumer, lent)
             start()
 
     def _enter(self, target: str, action_id: str) -> bool:

@@ -260,6 +260,7 @@ class TasksOfExecution(MethodView):
     )
     def get(self, call: Call, id: str) -> Any:
         """List the tasks of an execution."""
-        executions.await_start(call.platform.database, as_uuid("id", id))
-        runs.check(call, id)
+        execution_id = as_uuid("id", id)
+        executions.await_start(call.platform.database, execution_id)
+        runs.check(call, execution_id)
         return LIST.respond(call, parent=Filter(name="workflow_execution_id", value=id))

@@ -231,7 +231,7 @@ class WorkingCopy:
         return {task.name: task for task in self.tasks_named(names)}
 
     def all_tasks(self) -> list[Task]:
-        return self._with_new(self.lookup.all_tasks())
+        return self._as_it_is(self.lookup.all_tasks())
 
     def open_tasks(self) -> list[Task]:
         """Tasks that are not completed, and those held by a pause."""
@@ -262,13 +262,6 @@ class WorkingCopy:
         """Stored tasks of a kind, and all that may have become of it since, here or before."""
         self._overlay(stored)
         return sorted(self.execution.tasks.values(), key=lambda task: task.number)
-
-    def _with_new(self, stored: Iterable[Task]) -> list[Task]:
-        found = {task.id: task for task in self._overlay(stored)}
-        for ids in self._new_names.values():
-            for task_id in ids:
-                found[task_id] = self.execution.tasks[task_id]
-        return sorted(found.values(), key=lambda task: task.number)
 
     # --- actions and sub-workflows ------------------------------------------------------
 

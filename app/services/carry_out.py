@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache, singledispatchmethod
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
@@ -108,7 +109,8 @@ class _Writer:
         self.log: list[LogEntry] = []
         self.journal: list[dict[str, Any]] = []
         self.stopped: list[tuple[str, str]] = []
-        self.new_timers: list[timers.Timer] = []
+        #: By execution and task.
+        self.new_timers: dict[str, dict[str | None, list[timers.Timer]]] = {}
         #: Tasks and executions whose stored timers nobody wants any more.
         self.timers_of_tasks: set[str] = set()
         self.timers_of_executions: set[str] = set()
@@ -232,31 +234,29 @@ class _Writer:
 
     @_take.register
     def _(self, command: c.SetTimer, outcome: Outcome) -> None:
-        self.new_timers.append(
-            timers.Timer(
-                id=command.id,
-                execution_id=outcome.execution.id,
-                task_id=command.task_id,
-                due_at=command.at,
-                event=command.event,
-            )
+        execution_id = outcome.execution.id
+        timer = timers.Timer(
+            id=command.id,
+            execution_id=execution_id,
+            task_id=command.task_id,
+            due_at=command.at,
+            event=command.event,
         )
+        of_tasks = self.new_timers.setdefault(execution_id, {})
+        of_tasks.setdefault(command.task_id, []).append(timer)
 
     @_take.register
     def _(self, command: c.CancelTimers, outcome: Outcome) -> None:
         if not _has_timers(outcome, command.task_id):
             return
         execution_id, task_id = outcome.execution.id, command.task_id
+        # What was set before in the same transaction is not stored yet.
         if task_id is None:
             self.timers_of_executions.add(execution_id)
+            self.new_timers.pop(execution_id, None)
         else:
             self.timers_of_tasks.add(task_id)
-        # What was set before in the same transaction is not stored yet.
-        self.new_timers = [
-            timer
-            for timer in self.new_timers
-            if timer.execution_id != execution_id or task_id not in (None, timer.task_id)
-        ]
+            self.new_timers.get(execution_id, {}).pop(task_id, None)
 
     @_take.register
     def _(self, command: c.StartWorkflow, outcome: Outcome) -> None:
@@ -341,7 +341,8 @@ class _Writer:
             task_ids=self.timers_of_tasks,
             execution_ids=self.timers_of_executions,
         )
-        timers.add(self.session, self.new_timers)
+        of_tasks = chain.from_iterable(each.values() for each in self.new_timers.values())
+        timers.add(self.session, chain.from_iterable(of_tasks))
         for outcome, command in self.later:
             self._carry_out(command, outcome)
         for context in self.kept_contexts:
