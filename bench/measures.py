@@ -195,16 +195,24 @@ def _fill(lab: Lab) -> None:
     lab.known["filled"], lab.known["stored"] = name, found
 
 
+def _processor_seconds(
+    lab: Lab, roles: tuple[str, ...], runs: int, run: Callable[[], Any]
+) -> float:
+    """Processor time of *roles* for one of some runs."""
+    before = lab.service.processor_seconds(*roles)
+    for _ in range(runs):
+        run()
+    return (lab.service.processor_seconds(*roles) - before) / runs
+
+
 def cost_of_items(lab: Lab) -> float:
     """Processor time of engine and executor for an item among many, over that among few."""
     sizes = lab.sizes
     times = sizes.many_items // sizes.few_items
 
     def cost(size: int, runs: int) -> float:
-        before = lab.service.processor_seconds("engine", "executor")
-        for _ in range(runs):
-            items(lab, size, TARGET)
-        return (lab.service.processor_seconds("engine", "executor") - before) / (size * runs)
+        roles = ("engine", "executor")
+        return _processor_seconds(lab, roles, runs, lambda: items(lab, size, TARGET)) / size
 
     few = cost(sizes.few_items, times)
     return cost(sizes.many_items, 1) / max(few, 1e-9)
@@ -220,10 +228,8 @@ def cost_of_joins(lab: Lab) -> float:
         key = f"fan {width} {TARGET}"
         lab.workflow(key, lambda: workflows.fan(width, target=TARGET))
         fan(lab, width, TARGET)
-        before = lab.service.processor_seconds("engine", "executor")
-        for _ in range(runs):
-            fan(lab, width, TARGET)
-        return (lab.service.processor_seconds("engine", "executor") - before) / (width * runs)
+        roles = ("engine", "executor")
+        return _processor_seconds(lab, roles, runs, lambda: fan(lab, width, TARGET)) / width
 
     few = cost(sizes.few_joined, times)
     return cost(sizes.many_joined, 1) / max(few, 1e-9)
@@ -286,12 +292,13 @@ def cost_of_trees(lab: Lab) -> float:
         key = f"tree {depth}"
         name = lab.workflow(key, lambda: workflows.tree(depth))
         executions = (10**depth - 1) // 9
-        lab.driver.one(key, name, {})
-        before = lab.service.processor_seconds("engine")
-        for _ in range(runs):
+
+        def run() -> None:
             found, _ = lab.driver.one(key, name, {})
             lab.check(lab.driver.client.output(found), {"n": 10**depth}, key)
-        return (lab.service.processor_seconds("engine") - before) / (executions * runs)
+
+        run()
+        return _processor_seconds(lab, ("engine",), runs, run) / executions
 
     deep = lab.sizes.tree + 1
     flat = cost(lab.sizes.tree, 10)

@@ -21,10 +21,10 @@ from tests.system import System
 SHOP = ROOT / "examples" / "celery_project"
 
 
-@pytest.fixture
-def system(tmp_path: Path, sqlite_url: str, clean_redis_url: str) -> Iterator[System]:
+@contextmanager
+def installation(folder: Path, database_url: str, redis_url: str, **urls: str) -> Iterator[System]:
     """An engine; nothing else is needed for tasks of other applications."""
-    system = System(tmp_path, database_url=sqlite_url, redis_url=clean_redis_url)
+    system = System(folder, database_url=database_url, redis_url=redis_url, **urls)
     try:
         system.start("engine")
         yield system
@@ -33,6 +33,12 @@ def system(tmp_path: Path, sqlite_url: str, clean_redis_url: str) -> Iterator[Sy
         raise
     finally:
         system.stop()
+
+
+@pytest.fixture
+def system(tmp_path: Path, sqlite_url: str, clean_redis_url: str) -> Iterator[System]:
+    with installation(tmp_path, sqlite_url, clean_redis_url) as system:
+        yield system
 
 
 @pytest.fixture
@@ -41,15 +47,8 @@ def on_rabbitmq(
 ) -> Iterator[System]:
     """The same with RabbitMQ as the broker of everybody."""
     urls = {"CELERIAC_BROKER_URL": rabbitmq_url, "CELERIAC_REDIS_URL": clean_redis_url}
-    system = System(tmp_path, database_url=sqlite_url, redis_url=clean_redis_url, **urls)
-    try:
-        system.start("engine")
+    with installation(tmp_path, sqlite_url, clean_redis_url, **urls) as system:
         yield system
-    except BaseException:
-        print(system.logs())
-        raise
-    finally:
-        system.stop()
 
 
 @contextmanager
