@@ -36,6 +36,7 @@ class Process:
                 from app.services.platform import Platform
 
                 platform = Platform.from_config(self.config)
+                platform.database.prefer_indexes()
                 # Every decision relies on it; better no worker than a wrong one.
                 platform.database.check_isolation()
                 self._platform = platform

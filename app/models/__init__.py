@@ -1,5 +1,6 @@
 """Rows, and the sessions that read and write them. Knows nothing of what they mean."""
 
+from .bulk import Write, write
 from .rows import (
     ActionDefinition,
     ActionExecution,
@@ -23,7 +24,7 @@ from .rows import (
     WorkflowExecution,
     WorkflowSpecRow,
 )
-from .session import Database, pipelined, utcnow
+from .session import Database, utcnow
 
 __all__ = [
     "ActionDefinition",
@@ -48,6 +49,7 @@ __all__ = [
     "WorkflowDefinition",
     "WorkflowExecution",
     "WorkflowSpecRow",
-    "pipelined",
+    "Write",
     "utcnow",
+    "write",
 ]

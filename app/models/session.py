@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session, sessionmaker
 
 #: Seconds without use after which a connection is asked whether it still lives.
@@ -58,6 +58,15 @@ class Database:
                 session.connection(execution_options={"celeriac_read_only": True})
             yield session
 
+    def prefer_indexes(self) -> None:
+        """Have PostgreSQL go by indexes wherever there is one: for workers, which go by ids.
+
+        The server keeps the plans of statements that come often. One that was made while a table
+        was small reads all of it, and would go on so while the table grows.
+        """
+        if not self.sqlite:
+            event.listen(self.engine, "connect", _prefer_indexes)
+
     def dispose(self) -> None:
         """Forget all connections, e.g. in a child after a fork."""
         self.engine.dispose(close=False)
@@ -70,28 +79,6 @@ class Database:
             level = connection.execute(text("SHOW transaction_isolation")).scalar_one()
         if str(level).lower() != "read committed":
             raise IsolationError(f"expected isolation level 'read committed', got {level!r}")
-
-
-@contextmanager
-def pipelined(session: Session) -> Iterator[Connection]:
-    """The connection of *session*, for statements whose results nobody reads.
-
-    PostgreSQL gets them all in one round trip, and an error shows at the end at the latest. What
-    returns rows must not be run here, not even for a key that the database makes up.
-    """
-    connection = session.connection()
-    if connection.dialect.name != "postgresql":
-        yield connection
-        return
-    driver: Any = connection.connection.driver_connection
-    dialect = connection.dialect
-    try:
-        with driver.pipeline():
-            yield connection
-    except dialect.loaded_dbapi.Error as err:
-        raise DBAPIError.instance(
-            None, None, err, dialect.loaded_dbapi.Error, dialect=dialect
-        ) from err
 
 
 def _note_use(connection: Any, record: Any) -> None:
@@ -110,6 +97,12 @@ def _ask_if_idle(connection: Any, record: Any, proxy: Any) -> None:
         connection.rollback()
     except connection.Error as err:
         raise DisconnectionError(str(err)) from err
+
+
+def _prefer_indexes(connection: Any, record: Any) -> None:
+    for name in ("enable_seqscan", "jit"):
+        connection.execute(f"SET {name} = off")
+    connection.commit()
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:

@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache, singledispatchmethod
+from functools import singledispatchmethod
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.actions.registry import CELERY_PREFIX
@@ -27,8 +27,9 @@ from app.core.execution import Execution, Task
 from app.core.language.specs import WorkflowSpec
 from app.core.states import TERMINAL
 from app.core.working_copy import Changes
-from app.models import ActionExecution, TaskExecution, WorkflowExecution, pipelined
+from app.models import ActionExecution, TaskExecution, WorkflowExecution, Write
 from app.models import Context as ContextRow
+from app.models import write as write_rows
 from app.services import (
     code_sources,
     event_log,
@@ -51,7 +52,6 @@ _executions: Any = WorkflowExecution.__table__
 _tasks: Any = TaskExecution.__table__
 _actions: Any = ActionExecution.__table__
 _contexts: Any = ContextRow.__table__
-_INSERT = {table: insert(table) for table in (_executions, _contexts, _tasks, _actions)}
 
 
 @dataclass(slots=True)
@@ -74,16 +74,23 @@ def event_message(execution_id: str, event: events.Event) -> Message:
 
 
 def write(
-    session: Session, platform: Platform, outcomes: Sequence[Outcome], now: datetime
+    session: Session,
+    platform: Platform,
+    outcomes: Sequence[Outcome],
+    now: datetime,
+    *,
+    last: bool = False,
 ) -> list[tuple[str, str]]:
     """Write all *outcomes* and have their messages sent after the commit.
 
+    *last* means that nobody reads or writes any of it in what is left of the transaction: then
+    it may leave with the commit.
     Returns ids and names of actions that need not go on: whoever commits tells the executors.
     """
     writer = _Writer(session, platform, now)
     for outcome in outcomes:
         writer.gather(outcome)
-    writer.flush()
+    writer.flush(last=last)
     return writer.stopped
 
 
@@ -130,13 +137,13 @@ class _Writer:
                 tags = list(outcome.spec.tasks[task.name].tags)
                 self.new_tasks.append(mapping.new_task_values(task, execution, tags))
             else:
-                self.changed_tasks.append({"b_id": task.id, **mapping.values_of_task(task)})
+                self.changed_tasks.append({"id": task.id, **mapping.values_of_task(task)})
         for action_id in changes.actions:
             action = execution.actions[action_id]
             if not action.new:
                 self.changed_actions.append(
                     {
-                        "b_id": action.id,
+                        "id": action.id,
                         "state": str(action.state),
                         "accepted": action.accepted,
                         "output": {"result": action.result} if action.state.terminal else None,
@@ -158,7 +165,7 @@ class _Writer:
     def _gather_execution(self, outcome: Outcome) -> None:
         execution = outcome.execution
         values: dict[str, Any] = {
-            "b_id": execution.id,
+            "id": execution.id,
             "state": str(execution.state),
             "state_info": execution.state_info,
             "context_id": execution.context_id,
@@ -316,26 +323,14 @@ class _Writer:
 
     # --- writing ------------------------------------------------------------------------
 
-    def flush(self) -> None:
+    def flush(self, *, last: bool) -> None:
         """Write everything gathered; rows that others refer to come first."""
         self.session.flush()
-        with pipelined(self.session) as connection:
-            for table, rows in (
-                (_executions, self.new_executions),
-                (_contexts, self.new_contexts),
-                (_tasks, self.new_tasks),
-                (_actions, self.new_actions),
-            ):
-                if rows:
-                    connection.execute(_INSERT[table], rows)
-            for table, changes in ((_tasks, self.changed_tasks), (_actions, self.changed_actions)):
-                if changes:
-                    connection.execute(_update(table, tuple(changes[0])), changes)
-            for names, group in self.changed_executions.items():
-                connection.execute(_update(_executions, names), group)
-            if self.journal:
-                connection.execute(journal.INSERT, self.journal)
-            event_log.append(self.session, connection, self.log)
+        writes = self._writes()
+        if last and not (self.later or self.new_timers):
+            outbox.write_last(self.session, writes)
+        else:
+            write_rows(self.session, writes)
         timers.cancel(
             self.session,
             task_ids=self.timers_of_tasks,
@@ -348,6 +343,25 @@ class _Writer:
         for context in self.kept_contexts:
             stored.keep_context(context)
         outbox.add(self.session, self.messages)
+
+    def _writes(self) -> list[Write]:
+        writes = [
+            Write("insert", table, rows)
+            for table, rows in (
+                (_executions, self.new_executions),
+                (_contexts, self.new_contexts),
+                (_tasks, self.new_tasks),
+                (_actions, self.new_actions),
+            )
+        ]
+        for table, changes in ((_tasks, self.changed_tasks), (_actions, self.changed_actions)):
+            if changes:
+                writes.append(Write("update", table, changes))
+        for group in self.changed_executions.values():
+            writes.append(Write("update", _executions, group))
+        writes.append(journal.insertion(self.journal))
+        writes.extend(event_log.append(self.session, self.log))
+        return [each for each in writes if each.rows]
 
     @singledispatchmethod
     def _carry_out(self, command: c.Command, outcome: Outcome) -> None:
@@ -422,16 +436,6 @@ class _Writer:
             .where(A.task_execution_id == command.task_id, A.accepted.is_(True))
             .values(output={})
         )
-
-
-@cache
-def _update(table: Any, names: tuple[str, ...]) -> Any:
-    """The statement that sets the columns *names* of the row with the id ``b_id``."""
-    return (
-        update(table)
-        .where(table.c.id == bindparam("b_id"))
-        .values({name: bindparam(name) for name in names if name != "b_id"})
-    )
 
 
 def _has_timers(outcome: Outcome, task_id: str | None) -> bool:

@@ -119,7 +119,7 @@ def _transact(
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with unit_of_work(platform.database, platform.broker) as session:
-                applied = apply_in(session, platform, batch)
+                applied = apply_in(session, platform, batch, last=True)
                 failed = set(applied.failed)
                 timers.applied(session, chain(*(fired[key] for key in fired if key not in failed)))
             remember(platform, applied.outcomes)
@@ -189,10 +189,12 @@ def apply_in(
     batch: Mapping[str, Sequence[Mapping[str, Any] | Event]],
     *,
     inline_steps: int | None = None,
+    last: bool = False,
 ) -> Applied:
     """Apply *batch* in the transaction of *session*.
 
     At most *inline_steps* inline actions run in it; the others are left for the engine's next.
+    *last* means that nobody reads what it writes before the commit.
     """
     now = utcnow()
     rows = lock(session, batch)
@@ -214,7 +216,8 @@ def apply_in(
             failed.append(row.id)
             continue
         outcomes.append(outcome)
-    return Applied(failed, write(session, platform, outcomes, now), outcomes)
+    stopped = write(session, platform, outcomes, now, last=last)
+    return Applied(failed, stopped, outcomes)
 
 
 @dataclass(frozen=True, slots=True)

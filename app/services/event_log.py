@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, delete, exists, insert, select
+from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session, aliased
 
 from app.broker import NOTIFIER_DELIVER, NOTIFY_QUEUE, Message
 from app.core.states import TERMINAL
-from app.models import LogEvent, Notification, WorkflowExecution
+from app.models import LogEvent, Notification, WorkflowExecution, Write
 from app.services import outbox, signals
 
 log = logging.getLogger(__name__)
@@ -31,9 +31,6 @@ AT_ONCE = datetime(2000, 1, 1, tzinfo=UTC)
 
 _events: Any = LogEvent.__table__
 _notifications: Any = Notification.__table__
-# Nobody reads the keys that the database makes up.
-_INSERT_EVENTS = insert(_events).inline()
-_INSERT_NOTIFICATIONS = insert(_notifications).inline()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,32 +163,34 @@ def publishers_of(params: Mapping[str, Any] | None, everywhere: Sequence[Any] = 
     return [each for each in named if isinstance(each, Mapping)]
 
 
-def append(session: Session, connection: Connection, entries: Sequence[LogEntry]) -> None:
-    """Write *entries*, and what the notifier needs, in the transaction of *session*.
+def append(session: Session, entries: Sequence[LogEntry]) -> list[Write]:
+    """What writes *entries*, and what the notifier needs, in the transaction of *session*.
 
-    The executions must have been written before. *connection* is the session's, perhaps
-    pipelined: no result is read.
+    The caller writes it, after the executions; messages and signals are seen to here.
     """
     if not entries:
-        return
-    connection.execute(
-        _INSERT_EVENTS,
-        [
-            {
-                "workflow_execution_id": entry.execution_id,
-                "root_execution_id": entry.root_execution_id,
-                "project_id": entry.project_id,
-                "number": entry.number,
-                "event": entry.event,
-                "data": entry.data,
-                "created_at": entry.created_at,
-            }
-            for entry in entries
-        ],
-    )
+        return []
+    writes = [
+        Write(
+            "insert",
+            _events,
+            [
+                {
+                    "workflow_execution_id": entry.execution_id,
+                    "root_execution_id": entry.root_execution_id,
+                    "project_id": entry.project_id,
+                    "number": entry.number,
+                    "event": entry.event,
+                    "data": entry.data,
+                    "created_at": entry.created_at,
+                }
+                for entry in entries
+            ],
+        )
+    ]
     deliveries = [row for entry in entries if entry.publishers for row in _deliveries(entry)]
     if deliveries:
-        connection.execute(_INSERT_NOTIFICATIONS, deliveries)
+        writes.append(Write("insert", _notifications, deliveries))
         lanes = dict.fromkeys(
             (row["workflow_execution_id"], row["publisher_key"]) for row in deliveries
         )
@@ -204,6 +203,7 @@ def append(session: Session, connection: Connection, entries: Sequence[LogEntry]
             ],
         )
     signals.announce_after_commit(session, entries)
+    return writes
 
 
 def _deliveries(entry: LogEntry) -> Iterable[dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, insert, select
+from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session, aliased
 
 from app.actions.registry import ActionType, Registry
@@ -18,14 +18,17 @@ from app.core.language.specs import ActionSpec
 from app.core.replay import Outcome, Replay, Step
 from app.core.states import TERMINAL, State
 from app.core.working_copy import Limits
-from app.models import Context, JournalEntry, WorkflowExecution, WorkflowSpecRow
+from app.models import Context, JournalEntry, WorkflowExecution, WorkflowSpecRow, Write
 from app.services.errors import Refused
 from app.services.stored import Found, Stored
 
 FORMAT = 1
 _entries: Any = JournalEntry.__table__
-#: Writes entries; nobody reads anything back.
-INSERT = insert(_entries).inline()
+
+
+def insertion(rows: Sequence[Mapping[str, Any]]) -> Write:
+    """What writes the rows that ``entry`` gave."""
+    return Write("insert", _entries, rows)
 
 
 def entry(

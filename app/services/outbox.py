@@ -19,28 +19,35 @@ from typing import Any
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import bindparam, delete, insert, select, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.broker import OWN_TASKS, Broker, BrokerUnavailable, Message
-from app.models import Database, OutboxMessage, pipelined, utcnow
+from app.models import Database, OutboxMessage, Write, utcnow, write
 
 log = logging.getLogger(__name__)
 
 _KEY = "celeriac.outbox"
+_LAST = "celeriac.last_writes"
 #: Seconds after which sent rows are deleted when no other transaction takes them along; well
 #: below the patience of the sweeper, which would send them again.
 LINGER = 1.0
 
 _outbox: Any = OutboxMessage.__table__
-_insert = insert(_outbox)
-_delete = delete(_outbox).where(_outbox.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def add(session: Session, messages: Iterable[Message]) -> None:
     """Have *messages* sent once the transaction of *session* is committed."""
     session.info.setdefault(_KEY, []).extend(messages)
+
+
+def write_last(session: Session, writes: Sequence[Write]) -> None:
+    """Have *writes* leave together with the commit of the session's unit of work.
+
+    For what nobody reads before: it costs no round trip of its own.
+    """
+    session.info.setdefault(_LAST, []).extend(writes)
 
 
 @contextmanager
@@ -55,9 +62,14 @@ def unit_of_work(database: Database, broker: Broker) -> Iterator[Session]:
         with database.sessions() as session, session.begin():
             yield session
             messages: list[Message] = session.info.pop(_KEY, [])
+            writes: list[Write] = session.info.pop(_LAST, [])
             if messages:
                 gone = sent.take()
-                row_id = _keep(session, messages, gone)
+                row_id = str(uuid4())
+                writes += _kept(row_id, messages, gone)
+            if writes:
+                session.flush()
+                write(session, writes, commit=True)
     except BaseException:
         sent.add(gone)
         raise
@@ -74,22 +86,18 @@ def unit_of_work(database: Database, broker: Broker) -> Iterator[Session]:
         _forget(database, [row_id])
 
 
-def _keep(session: Session, messages: Sequence[Message], gone: Sequence[str]) -> str:
-    """Write *messages*, and delete the rows that have *gone*; the id of the new row."""
-    row_id = str(uuid4())
-    session.flush()
-    with pipelined(session) as connection:
-        connection.execute(
-            _insert,
-            {
-                "id": row_id,
-                "messages": [message.dump() for message in messages],
-                "created_at": utcnow(),
-            },
-        )
-        if gone:
-            connection.execute(_delete, {"ids": gone})
-    return row_id
+def _kept(row_id: str, messages: Sequence[Message], gone: Sequence[str]) -> list[Write]:
+    """What keeps *messages* in the row *row_id*, and deletes the rows that have *gone*."""
+    row = {
+        "id": row_id,
+        "messages": [message.dump() for message in messages],
+        "created_at": utcnow(),
+    }
+    return [Write("insert", _outbox, [row]), *_deletion(gone)]
+
+
+def _deletion(ids: Sequence[str]) -> list[Write]:
+    return [Write("delete", _outbox, [{"id": each} for each in ids])] if ids else []
 
 
 def _forget(database: Database, ids: Sequence[str]) -> None:
@@ -98,7 +106,7 @@ def _forget(database: Database, ids: Sequence[str]) -> None:
         if not database.sqlite:
             # Losing this deletion in a crash only means that the messages are sent twice.
             session.execute(text("SET LOCAL synchronous_commit TO off"))
-        session.execute(_delete, {"ids": ids})
+        write(session, _deletion(ids))
 
 
 class _SentRows:
