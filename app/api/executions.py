@@ -199,6 +199,7 @@ class ExecutionCollection(MethodView):
             description=body.get("description", ""),
             id=body.get("id") or None,
             source_execution_id=body.get("source_execution_id"),
+            last=True,
         )
         return Execution.show(row, _ALL)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, select
 from sqlalchemy import delete as delete_rows
 from sqlalchemy import event as listening
 from sqlalchemy.orm import Session
@@ -23,7 +23,7 @@ from app.core.errors import RequestRefused, StateRefused
 from app.core.events import Event
 from app.core.expressions import ExpressionError
 from app.core.states import EXECUTION_TRANSITIONS, TERMINAL, State
-from app.models import Context, Database, Environment, WorkflowExecution, utcnow
+from app.models import Context, Database, Environment, WorkflowExecution, Write, utcnow, write
 from app.services import actors, definitions, engine, outbox, stored
 from app.services.actors import Actor
 from app.services.carry_out import (
@@ -37,6 +37,8 @@ from app.services.errors import NotAllowed, NotFound, Refused
 from app.services.mapping import E
 from app.services.platform import Platform
 
+_executions: Any = WorkflowExecution.__table__
+_contexts: Any = Context.__table__
 _TERMINAL = [str(state) for state in TERMINAL]
 _EXISTS = select(E.id).where(E.id == bindparam("id"))
 
@@ -69,12 +71,14 @@ def create(
     description: str | None = "",
     id: str | None = None,
     source_execution_id: str | None = None,
+    last: bool = False,
 ) -> WorkflowExecution:
     """Start a workflow, given by name or id; the execution is RUNNING when it is returned.
 
     With an *id* that exists the execution of that id is returned and nothing is started, so a
     client may safely ask again. A source execution lends its workflow, input and params; what is
-    given here wins.
+    given here wins. *last* means that nobody asks for it before the unit of work ends: then it is
+    written with the commit.
     """
     given_input, given_params = dict(input or {}), dict(params or {})
     if id is not None:
@@ -118,12 +122,15 @@ def create(
         now=now,
         check_at=now + timedelta(seconds=QUIET_SECONDS),
     )
-    session.execute(insert(WorkflowExecution.__table__), values)  # type: ignore[arg-type]
+    writes = [Write("insert", _executions, [values])]
     if context_id is not None:
-        session.execute(
-            insert(Context.__table__),  # type: ignore[arg-type]
-            variables_values(context_id, execution_id, start.variables),
-        )
+        variables = variables_values(context_id, execution_id, start.variables)
+        writes.append(Write("insert", _contexts, [variables]))
+    if last:
+        outbox.write_last(session, writes)
+    else:
+        session.flush()
+        write(session, writes)
     outbox.add(session, [event_message(execution_id, events.ExecutionStarted())])
     return WorkflowExecution(**values)
 
