@@ -63,7 +63,8 @@ local good = {}
 for _, item in ipairs(items) do
   local read, message = pcall(cjson.decode, item)
   local properties = read and type(message) == 'table' and message.properties
-  if type(properties) == 'table' and type(properties.delivery_info) == 'table' then
+  if type(properties) == 'table' and type(properties.delivery_info) == 'table'
+    and type(properties.delivery_tag) == 'string' then
     local tag = properties.delivery_tag
     local info = properties.delivery_info
     local note = '[' .. item .. ',' .. cjson.encode(info.exchange or '') .. ','

@@ -180,6 +180,21 @@ def test_poison_is_found_and_parked_and_the_rest_applied(
     assert set(applied(client)) == {f"x:{n}" for n in range(11) if n != 5}
 
 
+def test_what_is_no_message_is_put_aside(
+    start: Start, client: redis.Redis, send: Callable[..., None]
+) -> None:
+    tagless = {"body": "", "properties": {"delivery_info": {"routing_key": "toy"}}}
+    odd = ["no JSON", "[]", "{}", json.dumps(tagless)]
+    with start() as worker:
+        worker.ready()
+        for number, text in enumerate(odd):
+            client.lpush("toy", text)
+            send({"n": number})
+        wait_for(lambda: client.llen("applied") == len(odd), what=worker.output)
+        wait_for(lambda: in_hand(client) == 0, what=worker.output)
+    assert sorted(client.lrange("celeriac.in_hand.unreadable", 0, -1)) == sorted(odd)
+
+
 def test_a_message_that_is_no_event_is_parked(
     start: Start, client: redis.Redis, clean_redis_url: str, send: Callable[..., None]
 ) -> None:
