@@ -98,7 +98,7 @@ class Server:
             rules = Rules(self)
             try:
                 transport.start_server(server=rules)
-            except (paramiko.SSHException, EOFError):
+            except (paramiko.SSHException, EOFError, OSError):  # The client has hung up.
                 continue
             threading.Thread(target=self.tunnel, args=(transport, rules), daemon=True).start()
 
