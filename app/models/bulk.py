@@ -28,19 +28,25 @@ class Write(NamedTuple):
     #: All with the same keys, and at least one.
     rows: Sequence[Mapping[str, Any]]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that every row has."""
+        return tuple(self.rows[0])
+
 
 def write(session: Session, writes: Sequence[Write], *, commit: bool = False) -> None:
-    """Carry out *writes*, no two of which are about the same row.
+    """Carry out *writes*, no two of which are about the same row, after what the session holds.
 
     With *commit* the transaction ends with it. The session has yet to be told by its own
     ``commit``, which costs nothing then. Raises DBAPIError as the session does.
     """
+    session.flush()
     connection = session.connection()
     dialect = connection.dialect
     if dialect.name != "postgresql":
-        for kind, table, rows in writes:
-            statement, parameters = _statement(kind, table, tuple(rows[0]))
-            connection.execute(statement, [parameters(row) for row in rows])
+        for each in writes:
+            statement, parameters = _statement(each.kind, each.table, each.names)
+            connection.execute(statement, [parameters(row) for row in each.rows])
         return
     if not writes:
         return
@@ -48,14 +54,14 @@ def write(session: Session, writes: Sequence[Write], *, commit: bool = False) ->
     with _errors_of(dialect), driver.pipeline(), driver.cursor() as cursor:
         together = [each for each in writes if not _many_updates(each)]
         if together:
-            text = _text(tuple((each.kind, each.table, _names(each)) for each in together), dialect)
-            values = [_parameters(*each, dialect) for each in together]
+            text = _text(tuple((each.kind, each.table, each.names) for each in together), dialect)
+            values = [_parameters(each, dialect) for each in together]
             cursor.execute(text, list(chain.from_iterable(values)))
         for each in filter(_many_updates, writes):
             # After the rows that are new, to which they may refer.
-            kind, table, rows = each
-            text = _text(((kind, table, _names(each)),), dialect)
-            cursor.executemany(text, [_parameters(kind, table, [row], dialect) for row in rows])
+            text = _text(((each.kind, each.table, each.names),), dialect)
+            single = (each._replace(rows=[row]) for row in each.rows)
+            cursor.executemany(text, [_parameters(one, dialect) for one in single])
         if commit:
             driver.commit()
 
@@ -77,10 +83,6 @@ def _errors_of(dialect: Any) -> Iterator[None]:
 def _many_updates(write: Write) -> bool:
     """True for what has a statement of its own: one for all would be another for each number."""
     return write.kind == "update" and len(write.rows) > 1
-
-
-def _names(write: Write) -> tuple[str, ...]:
-    return tuple(write.rows[0])
 
 
 @lru_cache(maxsize=512)
@@ -112,18 +114,16 @@ def _part(kind: str, table: Table, names: tuple[str, ...], dialect: Dialect) -> 
     return f"UPDATE {name} SET ({columns}) = ({row}) WHERE id = %s"  # noqa: S608
 
 
-def _parameters(
-    kind: str, table: Table, rows: Sequence[Mapping[str, Any]], dialect: Dialect
-) -> list[Any]:
-    """The parameters of the part for *rows*; an update takes one row."""
-    if kind == "delete":
-        return [[row["id"] for row in rows]]
-    processors = _processors(table, tuple(rows[0]), dialect)
-    changed = [dict(row) for row in rows]
+def _parameters(write: Write, dialect: Dialect) -> list[Any]:
+    """The parameters of the part for *write*; an update takes one row."""
+    if write.kind == "delete":
+        return [[row["id"] for row in write.rows]]
+    processors = _processors(write.table, write.names, dialect)
+    changed = [dict(row) for row in write.rows]
     for row in changed:
         for name, processor in processors:
             row[name] = processor(row[name])
-    if kind == "insert":
+    if write.kind == "insert":
         return [orjson.dumps(changed).decode()]
     [row] = changed
     row_id = row.pop("id")

@@ -325,7 +325,6 @@ class _Writer:
 
     def flush(self, *, last: bool) -> None:
         """Write everything gathered; rows that others refer to come first."""
-        self.session.flush()
         writes = self._writes()
         if last and not (self.later or self.new_timers):
             outbox.write_last(self.session, writes)

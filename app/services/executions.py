@@ -129,7 +129,6 @@ def create(
     if last:
         outbox.write_last(session, writes)
     else:
-        session.flush()
         write(session, writes)
     outbox.add(session, [event_message(execution_id, events.ExecutionStarted())])
     return WorkflowExecution(**values)

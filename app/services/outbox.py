@@ -68,7 +68,6 @@ def unit_of_work(database: Database, broker: Broker) -> Iterator[Session]:
                 row_id = str(uuid4())
                 writes += _kept(row_id, messages, gone)
             if writes:
-                session.flush()
                 write(session, writes, commit=True)
     except BaseException:
         sent.add(gone)
