@@ -1,6 +1,6 @@
 """Rows, and the sessions that read and write them. Knows nothing of what they mean."""
 
-from .bulk import Write, write
+from .bulk import Changed, Write, write
 from .rows import (
     ActionDefinition,
     ActionExecution,
@@ -30,6 +30,7 @@ __all__ = [
     "ActionDefinition",
     "ActionExecution",
     "Base",
+    "Changed",
     "CodeSource",
     "Context",
     "CronTrigger",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -20,6 +21,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 
+class Changed(Exception):
+    """A row that a write relied on is not what it was, or is gone; nothing was written."""
+
+
 class Write(NamedTuple):
     """Rows of one table to be inserted, or updated or deleted by their ``id``."""
 
@@ -27,6 +32,8 @@ class Write(NamedTuple):
     table: Table
     #: All with the same keys, and at least one.
     rows: Sequence[Mapping[str, Any]]
+    #: What the only row of an update must have in these columns; else nothing at all is written.
+    only_if: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -37,33 +44,31 @@ class Write(NamedTuple):
 def write(session: Session, writes: Sequence[Write], *, commit: bool = False) -> None:
     """Carry out *writes*, no two of which are about the same row, after what the session holds.
 
-    With *commit* the transaction ends with it. The session has yet to be told by its own
-    ``commit``, which costs nothing then. Raises DBAPIError as the session does.
+    With *commit* the transaction ends with it, or is nothing but this if none has begun. The
+    session has yet to be told by its own ``commit``, which costs nothing then. Raises DBAPIError
+    as the session does, and Changed when a condition does not hold; then the transaction has to
+    be rolled back.
     """
     session.flush()
     connection = session.connection()
     dialect = connection.dialect
     if dialect.name != "postgresql":
         for each in writes:
-            statement, parameters = _statement(each.kind, each.table, each.names)
-            connection.execute(statement, [parameters(row) for row in each.rows])
+            statement, parameters = _statement(each.kind, each.table, each.names, (*each.only_if,))
+            expected = _expected(each)
+            rows = [{**parameters(row), **expected} for row in each.rows]
+            if connection.execute(statement, rows).rowcount == 0 and expected:
+                raise Changed(each.table.name)
         return
     if not writes:
         return
     driver: Any = connection.connection.driver_connection
-    with _errors_of(dialect), driver.pipeline(), driver.cursor() as cursor:
-        together = [each for each in writes if not _many_updates(each)]
-        if together:
-            text = _text(tuple((each.kind, each.table, each.names) for each in together), dialect)
-            values = [_parameters(each, dialect) for each in together]
-            cursor.execute(text, list(chain.from_iterable(values)))
-        for each in filter(_many_updates, writes):
-            # After the rows that are new, to which they may refer.
-            text = _text(((each.kind, each.table, each.names),), dialect)
-            single = (each._replace(rows=[row]) for row in each.rows)
-            cursor.executemany(text, [_parameters(one, dialect) for one in single])
-        if commit:
-            driver.commit()
+    with _errors_of(dialect):
+        if commit and _is_idle(driver) and not any(map(_many_updates, writes)):
+            with _as_own_transaction(driver):
+                driver.execute(*_statement_of(writes, dialect))
+        else:
+            _write_pipelined(driver, writes, dialect, commit=commit)
 
 
 @contextmanager
@@ -71,6 +76,9 @@ def _errors_of(dialect: Any) -> Iterator[None]:
     """Errors of the driver become SQLAlchemy's."""
     try:
         yield
+    except dialect.loaded_dbapi.errors.DivisionByZero as err:
+        # What a condition that does not hold comes to: nothing else here divides.
+        raise Changed from err
     except dialect.loaded_dbapi.Error as err:
         raise DBAPIError.instance(
             None, None, err, dialect.loaded_dbapi.Error, dialect=dialect
@@ -85,21 +93,81 @@ def _many_updates(write: Write) -> bool:
     return write.kind == "update" and len(write.rows) > 1
 
 
+def _is_idle(driver: Any) -> bool:
+    """True when the connection has not begun a transaction."""
+    return bool(driver.info.transaction_status.name == "IDLE")
+
+
+@contextmanager
+def _as_own_transaction(driver: Any) -> Iterator[None]:
+    """Have a statement be a transaction by itself: neither BEGIN nor COMMIT need be sent."""
+    driver.autocommit = True
+    try:
+        yield
+    finally:
+        if not driver.closed:
+            driver.autocommit = False
+
+
+def _write_pipelined(
+    driver: Any, writes: Sequence[Write], dialect: Dialect, *, commit: bool
+) -> None:
+    together = [each for each in writes if not _many_updates(each)]
+    with driver.pipeline(), driver.cursor() as cursor:
+        if together:
+            cursor.execute(*_statement_of(together, dialect))
+        for each in filter(_many_updates, writes):
+            # After the rows that are new, to which they may refer.
+            text = _text((_shape(each),), dialect)
+            single = (each._replace(rows=[row]) for row in each.rows)
+            cursor.executemany(text, [_parameters(one, dialect) for one in single])
+        if commit:
+            # The driver's own way to commit waits for an answer of its own.
+            cursor.execute("COMMIT", prepare=False)
+
+
+def _statement_of(writes: Sequence[Write], dialect: Dialect) -> tuple[str, list[Any]]:
+    """The one statement for *writes*, and its parameters."""
+    values = (_parameters(each, dialect) for each in writes)
+    return _text(tuple(map(_shape, writes)), dialect), list(chain.from_iterable(values))
+
+
+class _Shape(NamedTuple):
+    """What the text of a write depends on."""
+
+    kind: str
+    table: Table
+    names: tuple[str, ...]
+    conditions: tuple[str, ...]
+
+
+def _shape(write: Write) -> _Shape:
+    return _Shape(write.kind, write.table, write.names, tuple(write.only_if))
+
+
 @lru_cache(maxsize=512)
-def _text(shapes: tuple[tuple[str, Table, tuple[str, ...]], ...], dialect: Dialect) -> str:
+def _text(shapes: tuple[_Shape, ...], dialect: Dialect) -> str:
     """The statement that does everything; its parameters are those that ``_parameters`` gives.
 
     Foreign keys are looked at when all of it is done. No part joins anything: the server keeps the
     plan, and how many rows there will be it cannot know.
+
+    A conditional update is read from by the outermost query, and so comes before all other parts:
+    who waits for its row has no lock on others yet. Without a row it ends in a division by zero.
     """
-    parts = [_part(*shape, dialect) for shape in shapes]
-    *others, last = parts
-    if not others:
+    parts = [_part(shape, dialect) for shape in shapes]
+    conditional = [f"w{n}" for n, shape in enumerate(shapes) if shape.conditions]
+    if conditional:
+        last = f"SELECT {', '.join(f'1 / (SELECT count(*) FROM {name})' for name in conditional)}"  # noqa: S608
+    else:
+        last = parts.pop()
+    if not parts:
         return last
-    return f"WITH {', '.join(f'w{n} AS ({part})' for n, part in enumerate(others))} {last}"
+    return f"WITH {', '.join(f'w{n} AS ({part})' for n, part in enumerate(parts))} {last}"
 
 
-def _part(kind: str, table: Table, names: tuple[str, ...], dialect: Dialect) -> str:
+def _part(shape: _Shape, dialect: Dialect) -> str:
+    kind, table, names, conditions = shape
     quote = dialect.identifier_preparer.quote
     name = quote(table.name)
     if kind == "delete":
@@ -111,7 +179,9 @@ def _part(kind: str, table: Table, names: tuple[str, ...], dialect: Dialect) -> 
         rows = f"SELECT {columns} FROM json_to_recordset(%s::json) AS r({types})"  # noqa: S608
         return f"INSERT INTO {name} ({columns}) {rows}"
     row = f"SELECT {columns} FROM json_to_record(%s::json) AS r({types})"  # noqa: S608
-    return f"UPDATE {name} SET ({columns}) = ({row}) WHERE id = %s"  # noqa: S608
+    where = "".join(f" AND {quote(each)} = %s" for each in conditions)
+    returning = " RETURNING 1" if conditions else ""
+    return f"UPDATE {name} SET ({columns}) = ({row}) WHERE id = %s{where}{returning}"  # noqa: S608
 
 
 def _parameters(write: Write, dialect: Dialect) -> list[Any]:
@@ -127,7 +197,7 @@ def _parameters(write: Write, dialect: Dialect) -> list[Any]:
         return [orjson.dumps(changed).decode()]
     [row] = changed
     row_id = row.pop("id")
-    return [orjson.dumps(row).decode(), row_id]
+    return [orjson.dumps(row).decode(), row_id, *write.only_if.values()]
 
 
 @lru_cache(maxsize=512)
@@ -146,9 +216,13 @@ def _processors(
 _KEY = "key_of_row"
 
 
+def _expected(write: Write) -> Mapping[str, Any]:
+    return {f"expected_{name}": value for name, value in write.only_if.items()}
+
+
 @cache
 def _statement(
-    kind: str, table: Table, names: tuple[str, ...]
+    kind: str, table: Table, names: tuple[str, ...], conditions: tuple[str, ...]
 ) -> tuple[Any, Callable[[Mapping[str, Any]], Mapping[str, Any]]]:
     """The statement for rows with *names*, and what makes its parameters of a row."""
     if kind == "insert":
@@ -162,4 +236,5 @@ def _statement(
     def parameters(row: Mapping[str, Any]) -> Mapping[str, Any]:
         return {_KEY if name == "id" else name: value for name, value in row.items()}
 
-    return update(table).where(of_row).values(values), parameters
+    expected = [table.c[name] == bindparam(f"expected_{name}") for name in conditions]
+    return update(table).where(of_row, *expected).values(values), parameters

@@ -39,6 +39,8 @@ class Database:
                 "isolation_level": "READ COMMITTED",
                 "pool_size": pool_size,
                 "max_overflow": pool_size,
+                # The one used last, whose server process has everything at hand.
+                "pool_use_lifo": True,
                 "connect_args": {"connect_timeout": 5},
             }
         self.engine: Engine = create_engine(url, echo=echo, **options)
@@ -49,13 +51,20 @@ class Database:
             event.listen(self.engine, "checkout", _ask_if_idle)
             event.listen(self.engine, "checkin", _note_use)
         self.sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._reads = sessionmaker(self._for_reading(), expire_on_commit=False)
+
+    def _for_reading(self) -> Engine:
+        if self.sqlite:
+            return self.engine.execution_options(celeriac_read_only=True)
+        # At READ COMMITTED each statement sees what is committed by then, in a transaction or not.
+        # Without one there is no BEGIN to wait for, and no ROLLBACK, at which the driver forgets
+        # the statements that it has prepared.
+        return self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session for reading; nothing is committed, and SQLite takes no write lock."""
-        with self.sessions() as session:
-            if self.sqlite:
-                session.connection(execution_options={"celeriac_read_only": True})
+        """A session for reading: nothing is to be written in it, and SQLite takes no write lock."""
+        with self._reads() as session:
             yield session
 
     def prefer_indexes(self) -> None:

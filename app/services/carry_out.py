@@ -43,6 +43,7 @@ from app.services import (
 from app.services.event_log import LogEntry
 from app.services.mapping import A, E
 from app.services.platform import Platform
+from app.services.remembered import Known
 
 #: Seconds until an execution in which nothing happens is looked at.
 QUIET_SECONDS = 60.0
@@ -54,11 +55,31 @@ _actions: Any = ActionExecution.__table__
 _contexts: Any = ContextRow.__table__
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An execution before it is decided on."""
+
+    execution: Execution
+    spec_id: str
+    revision: int
+    #: What is remembered of it.
+    known: Known | None
+    #: False: nobody keeps others from writing it, so what is decided holds only if nobody did.
+    locked: bool = True
+
+    @property
+    def condition(self) -> dict[str, Any]:
+        """What its row must still have when the decision is written."""
+        if self.locked:
+            return {}
+        return {"revision": self.revision, "updated_at": self.execution.updated_at}
+
+
 @dataclass(slots=True)
 class Outcome:
     """The decisions of one transaction about one execution."""
 
-    row: Any
+    before: Standing
     spec: WorkflowSpec
     execution: Execution
     lookup: stored.Stored
@@ -107,6 +128,8 @@ class _Writer:
         self.messages: list[Message] = []
         self.new_executions: list[dict[str, Any]] = []
         self.changed_executions: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+        #: Changes of executions that are not locked.
+        self.conditional: list[Write] = []
         self.new_contexts: list[dict[str, Any]] = []
         self.kept_contexts: list[Context] = []
         self.new_tasks: list[dict[str, Any]] = []
@@ -158,7 +181,7 @@ class _Writer:
         self._gather_execution(outcome)
         self.journal.append(
             journal.entry(
-                execution, outcome.row.revision + 1, self.now, outcome.rounds, outcome.commands
+                execution, outcome.before.revision + 1, self.now, outcome.rounds, outcome.commands
             )
         )
 
@@ -170,16 +193,19 @@ class _Writer:
             "state_info": execution.state_info,
             "context_id": execution.context_id,
             "conductor": mapping.conductor_of_execution(execution),
-            "revision": outcome.row.revision + 1,
+            "revision": outcome.before.revision + 1,
             "updated_at": self.now,
             "finished_at": execution.finished_at,
             "check_at": None if execution.state.terminal else self.check_execution_at,
         }
         if execution.output is not None:
             values["output"] = execution.output
-        if execution.params != outcome.row.params:
+        if execution.params != outcome.before.execution.params:
             values["params"] = execution.params
-        self.changed_executions[tuple(values)].append(values)
+        if condition := outcome.before.condition:
+            self.conditional.append(Write("update", _executions, [values], condition))
+        else:
+            self.changed_executions[tuple(values)].append(values)
 
     @singledispatchmethod
     def _take(self, command: c.Command, outcome: Outcome) -> None:
@@ -358,6 +384,7 @@ class _Writer:
                 writes.append(Write("update", table, changes))
         for group in self.changed_executions.values():
             writes.append(Write("update", _executions, group))
+        writes.extend(self.conditional)
         writes.append(journal.insertion(self.journal))
         writes.extend(event_log.append(self.session, self.log))
         return [each for each in writes if each.rows]

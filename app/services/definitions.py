@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, and_, bindparam, case, delete, or_, select
+from sqlalchemy import BindParameter, Row, and_, bindparam, case, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -131,10 +131,30 @@ def get_workflow(
     """The workflow of that id, or of that name in *namespace*, that *actor* sees."""
     row = _first(session, WorkflowDefinition, actor, identifier, namespace, by_id=True, lock=lock)
     if row is None:
-        raise NotFound(
-            f"Workflow not found [workflow_identifier={identifier}, namespace={namespace}]"
-        )
+        raise _no_workflow(identifier, namespace)
     return row
+
+
+def workflow_to_start(
+    session: Session, actor: Actor, identifier: str, *, namespace: str = ""
+) -> Row[Any]:
+    """Of the same workflow what its start needs; not its text, which may be large."""
+    row: Row[Any] | None = _first(
+        session,
+        WorkflowDefinition,
+        actor,
+        identifier,
+        namespace,
+        columns=_TO_START,
+        by_id=True,
+    )
+    if row is None:
+        raise _no_workflow(identifier, namespace)
+    return row
+
+
+def _no_workflow(identifier: str, namespace: str) -> NotFound:
+    return NotFound(f"Workflow not found [workflow_identifier={identifier}, namespace={namespace}]")
 
 
 def delete_workflow(
@@ -163,22 +183,24 @@ def find_workflow(
     namespace: str,
     project_id: str,
     fallback: bool = False,
-) -> WorkflowDefinition | None:
-    """The workflow that *name*, or an id, means for *project_id*; None when there is none.
+) -> Row[Any] | None:
+    """What starting the workflow needs that *name*, or an id, means for *project_id*, if any.
 
     The project's own comes first, then public and shared ones. With *fallback* a name that
     *namespace* does not have is looked for in the default namespace.
     """
-    return _first(
+    found: Row[Any] | None = _first(
         session,
         WorkflowDefinition,
         Actor(project_id=project_id),
         name,
         namespace,
+        columns=_TO_START,
         by_id=True,
         fallback=fallback,
         nearest=True,
     )
+    return found
 
 
 def _new_workflow(
@@ -525,6 +547,8 @@ def _slice(text: str, section: str, name: str) -> str:
 
 # --- what they share --------------------------------------------------------------------------
 
+#: Attributes of a workflow that its start needs.
+_TO_START = ("id", "name", "namespace", "workbook_name", "spec_id", "tags", "scope")
 _UNIQUE = "['name', 'namespace', 'project_id']"
 _KINDS = {
     WorkflowDefinition: "WorkflowDefinition",
@@ -544,30 +568,36 @@ def _first(
     fallback: bool = False,
     nearest: bool = False,
     lock: bool = False,
+    columns: tuple[str, ...] = (),
 ) -> Any:
     """The row of that name in *namespace* that fits best: of the own project, then the oldest.
 
     With *by_id* the identifier may be an id as well, with *fallback* the default namespace is
-    looked through too, and with *nearest* rows of *namespace* come before all others.
+    looked through too, and with *nearest* rows of *namespace* come before all others. With
+    *columns* only those are read, as a plain row.
     """
-    return session.scalar(
-        _best(model, everything=actor.is_admin, nearest=nearest, lock=lock),
-        {
-            "identifier": identifier,
-            "id": identifier if by_id else "",
-            "namespace": namespace,
-            "other_namespace": "" if fallback else namespace,
-            "project_id": actor.project_id,
-        },
+    statement = _best(model, everything=actor.is_admin, nearest=nearest, lock=lock, columns=columns)
+    values = {
+        "identifier": identifier,
+        "id": identifier if by_id else "",
+        "namespace": namespace,
+        "other_namespace": "" if fallback else namespace,
+        "project_id": actor.project_id,
+    }
+    return (
+        session.execute(statement, values).first() if columns else session.scalar(statement, values)
     )
 
 
 @cache
-def _best(model: Any, *, everything: bool, nearest: bool, lock: bool) -> Any:
+def _best(
+    model: Any, *, everything: bool, nearest: bool, lock: bool, columns: tuple[str, ...]
+) -> Any:
     """The statement of ``_first``; made once, since each start of a workflow needs it."""
     namespace: BindParameter[str] = bindparam("namespace")
     project_id: BindParameter[str] = bindparam("project_id")
-    query = select(model).where(
+    wanted = [getattr(model, name) for name in columns] or [model]
+    query = select(*wanted).where(
         or_(
             and_(
                 model.name == bindparam("identifier"),

@@ -5,6 +5,10 @@ order of their ids, all that the events need is read, every execution is decided
 core, and all decisions are written together with one outbox row. Nothing is written before all
 is decided, so an execution whose decision fails leaves the others untouched; it is tried again
 alone, event by event, and ends in ERROR with the cause if it keeps failing.
+
+An event that comes alone, for an execution that is remembered, is decided on without a lock. The
+decision is then written on the condition that nobody has written to the execution since; if
+somebody has, the event is applied anew under the lock.
 """
 
 from __future__ import annotations
@@ -40,9 +44,9 @@ from app.core.execution import Execution
 from app.core.expressions import ExpressionError
 from app.core.invariants import InvariantBroken
 from app.core.states import State
-from app.models import utcnow
+from app.models import Changed, utcnow
 from app.services import action_runs, mapping, stored, timers
-from app.services.carry_out import Outcome, write
+from app.services.carry_out import Outcome, Standing, write
 from app.services.mapping import A, E, T
 from app.services.outbox import add, unit_of_work
 from app.services.platform import Platform
@@ -116,15 +120,21 @@ def _transact(
 
     *fired* are timers that go with the events of each execution.
     """
+    alone = len(batch) == 1 and all(len(found) == 1 for found in batch.values())
+    # Who deletes a timer before it has the execution may wait for somebody who waits for it.
+    trust = alone and not any(fired.values())
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with unit_of_work(platform.database, platform.broker) as session:
-                applied = apply_in(session, platform, batch, last=True)
+                applied = apply_in(session, platform, batch, last=True, trust=trust)
                 failed = set(applied.failed)
                 timers.applied(session, chain(*(fired[key] for key in fired if key not in failed)))
-            remember(platform, applied.outcomes)
+            remember(platform, applied)
             tell_stopped(platform, applied.stopped)
             return applied.failed
+        except Changed:
+            platform.remembered.doubt()
+            trust = False
         except (IntegrityError, ValueError, TypeError, KeyError) as err:
             raise _Broken(f"{type(err).__name__}: {err}") from err
         except DBAPIError as err:
@@ -190,34 +200,35 @@ def apply_in(
     *,
     inline_steps: int | None = None,
     last: bool = False,
+    trust: bool = False,
 ) -> Applied:
     """Apply *batch* in the transaction of *session*.
 
     At most *inline_steps* inline actions run in it; the others are left for the engine's next.
-    *last* means that nobody reads what it writes before the commit.
+    *last* means that nobody reads what it writes before the commit. *trust* has executions that
+    are remembered not be locked; then Changed may be raised, here or by the commit.
     """
     now = utcnow()
-    rows = lock(session, batch)
-    wanted = {row.id: [_event(e) for e in batch[row.id]] for row in rows}
-    executions = {row.id: mapping.execution_of(row) for row in rows}
-    lookups = _read(session, platform, rows, executions, wanted)
+    standings = _standings(session, platform, batch, trust=trust)
+    wanted = {key: [_event(e) for e in batch[key]] for key in standings}
+    lookups = _read(session, platform, standings, wanted)
     outcomes: list[Outcome] = []
     failed: list[str] = []
-    for row in rows:
-        spec = stored.spec(session, row.spec_id)
-        outcome = Outcome(row=row, spec=spec, execution=executions[row.id], lookup=lookups[row.id])
+    for key, before in standings.items():
+        spec = stored.spec(session, before.spec_id)
+        outcome = Outcome(before, spec=spec, execution=before.execution, lookup=lookups[key])
         try:
-            _decide(session, platform, outcome, wanted[row.id], now, steps=inline_steps)
+            _decide(session, platform, outcome, wanted[key], now, steps=inline_steps)
             _check(platform, outcome)
         except (OperationalError, ExpressionError):
             raise
         except Exception:
-            log.exception("no decision on execution %s", row.id)
-            failed.append(row.id)
+            log.exception("no decision on execution %s", key)
+            failed.append(key)
             continue
         outcomes.append(outcome)
     stopped = write(session, platform, outcomes, now, last=last)
-    return Applied(failed, stopped, outcomes)
+    return Applied(failed, stopped, outcomes, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +240,12 @@ class Applied:
     #: Ids and names of actions to be told to stop.
     stopped: list[tuple[str, str]]
     outcomes: list[Outcome]
+    at: datetime
 
 
-def remember(platform: Platform, outcomes: Iterable[Outcome]) -> None:
+def remember(platform: Platform, applied: Applied) -> None:
     """Keep what was decided for the next events of the same executions; after the commit."""
-    for outcome in outcomes:
+    for outcome in applied.outcomes:
         execution, lookup = outcome.execution, outcome.lookup
         if (
             lookup.complete
@@ -241,8 +253,10 @@ def remember(platform: Platform, outcomes: Iterable[Outcome]) -> None:
             and all(isinstance(command, _REMEMBERED) for command in outcome.commands)
         ):
             platform.remembered.keep(
-                execution.id,
-                outcome.row.revision + 1,
+                execution,
+                outcome.before.spec_id,
+                outcome.before.revision + 1,
+                applied.at,
                 chain(lookup.known_tasks(), execution.tasks.values()),
                 chain(lookup.known_actions(), execution.actions.values()),
             )
@@ -251,6 +265,25 @@ def remember(platform: Platform, outcomes: Iterable[Outcome]) -> None:
 def lock(session: Session, ids: Iterable[str]) -> Sequence[Any]:
     """Lock and read executions, always in the order of their ids, so that nobody deadlocks."""
     return session.connection().execute(_LOCK, {"ids": sorted(ids)}).all()
+
+
+def _standings(
+    session: Session, platform: Platform, ids: Iterable[str], *, trust: bool
+) -> dict[str, Standing]:
+    """The executions with these ids that there are, as they stand."""
+    found = {}
+    unknown = []
+    for key in ids:
+        known = platform.remembered.trusted(key) if trust else None
+        if known is None:
+            unknown.append(key)
+        else:
+            before = known.execution
+            found[key] = Standing(before, known.spec_id, known.revision, known, locked=False)
+    for row in lock(session, unknown) if unknown else ():
+        known = platform.remembered.take(row.id, row.revision)
+        found[row.id] = Standing(mapping.execution_of(row), row.spec_id, row.revision, known)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +304,7 @@ def _event(data: Mapping[str, Any] | Event) -> Event | _RunInline:
 def _read(
     session: Session,
     platform: Platform,
-    rows: Sequence[Any],
-    executions: Mapping[str, Execution],
+    standings: Mapping[str, Standing],
     wanted: Mapping[str, Sequence[Event | _RunInline]],
 ) -> dict[str, stored.Stored]:
     """Read what the events need and is not remembered, for all executions at once."""
@@ -281,10 +313,12 @@ def _read(
     action_ids: list[str] = []
     task_ids: set[str] = set()
     small: list[str] = []
-    for row in rows:
-        execution = executions[row.id]
-        known = platform.remembered.take(row.id, row.revision)
-        lookup = lookups[row.id] = stored.Stored(
+    new: list[str] = []
+    for key, before in standings.items():
+        execution, known = before.execution, before.known
+        if execution.serial == 0:
+            new.append(key)
+        lookup = lookups[key] = stored.Stored(
             session,
             execution,
             platform.registry,
@@ -293,7 +327,7 @@ def _read(
             complete=known is not None or execution.serial == 0,
             definitions_found=definitions_found,
         )
-        for event in wanted[row.id]:
+        for event in wanted[key]:
             action_id = getattr(event, "action_id", None)
             if action_id and not lookup.knows_action(action_id):
                 action_ids.append(action_id)
@@ -301,8 +335,7 @@ def _read(
             if task_id and not lookup.complete:
                 task_ids.add(task_id)
         if not lookup.complete and execution.serial <= SMALL:
-            small.append(row.id)
-    new = [row.id for row in rows if executions[row.id].serial == 0]
+            small.append(key)
     if new:
         stored.read_inputs(session, new)
     connection = session.connection()

@@ -96,7 +96,7 @@ def create(
         description = based.strip()
     if not workflow:
         raise Refused("Workflow ID or workflow name must be provided. Workflow ID is recommended.")
-    row = definitions.get_workflow(session, actor, identifier=workflow, namespace=namespace)
+    row = definitions.workflow_to_start(session, actor, workflow, namespace=namespace)
     found = stored.found_workflow(session, row)
     execution_id = id or str(uuid.uuid4())
     now = utcnow()

@@ -28,7 +28,6 @@ from app.core.states import TERMINAL, State
 from app.models import (
     ActionDefinition,
     DynamicAction,
-    WorkflowDefinition,
     WorkflowExecution,
     WorkflowSpecRow,
 )
@@ -466,8 +465,8 @@ def dynamic_info(row: DynamicAction) -> ActionInfo:
     return dynamic.action_type(row.name, row.parameters)
 
 
-def found_workflow(session: Session, row: WorkflowDefinition) -> FoundWorkflow:
-    """The definition *row* as the core wants it."""
+def found_workflow(session: Session, row: Any) -> FoundWorkflow:
+    """The definition of which *row* has what a start needs, as the core wants it."""
     return FoundWorkflow(
         id=row.id,
         name=row.name,
