@@ -53,7 +53,8 @@ def write(session: Session, writes: Sequence[Write], *, commit: bool = False) ->
     connection = session.connection()
     dialect = connection.dialect
     if dialect.name != "postgresql":
-        for each in writes:
+        # Conditional ones first: if one does not hold, nothing else shall fail because of it.
+        for each in sorted(writes, key=lambda write: not write.only_if):
             statement, parameters = _statement(each.kind, each.table, each.names, (*each.only_if,))
             expected = _expected(each)
             rows = [{**parameters(row), **expected} for row in each.rows]

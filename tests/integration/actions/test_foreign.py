@@ -236,7 +236,9 @@ def test_all_of_it_over_rabbitmq(on_rabbitmq: System, tmp_path: Path):
         assert failed["error"] == "CardDeclined"
         _, unknown = _finish_other(system, "celery.shop.chrge")
         assert "'shop.chrge' is not registered on the workers of queue 'shop'" in unknown
-        system.define(one_task("celery.tell", queue="shop", seconds=60).replace("    w:", "    long:"))
+        system.define(
+            one_task("celery.tell", queue="shop", seconds=60).replace("    w:", "    long:")
+        )
         lost = system.run("long")
         action = wait_for(lambda: action_of(system, lost))
         # Killed sooner, the message would be back in its queue and wait for another worker.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from app.config import Config
-from app.models import Context, Database, Environment, OutboxMessage, Write, write
+from app.models import Changed, Context, Database, Environment, OutboxMessage, Write, write
 from workers.process import Process
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -144,6 +145,64 @@ def test_a_transaction_that_is_given_up_leaves_nothing_behind(database: Database
         write(session, [Write("insert", OUTBOX, [message("x")])])
         session.rollback()
     assert outbox_ids(database) == set()
+
+
+@pytest.mark.parametrize("commit", [False, True])
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize(
+    ("id", "expected", "holds"),
+    [
+        ("a", {"scope": "private", "created_at": NOW}, True),
+        ("a", {"scope": "private", "created_at": NOW + timedelta(microseconds=1)}, False),
+        ("a", {"scope": "public", "created_at": NOW}, False),
+        ("never was", {"scope": "private"}, False),
+    ],
+)
+def test_nothing_is_written_unless_the_condition_holds(
+    database: Database, commit: bool, begun: bool, id: str, expected: dict[str, Any], holds: bool
+) -> None:
+    with database.sessions.begin() as session:
+        write(session, [Write("insert", ENVIRONMENTS, [environment(i) for i in "abc"])])
+    writes = [
+        Write("insert", OUTBOX, [message("x")]),
+        Write("update", ENVIRONMENTS, [{"id": id, "description": "changed"}], expected),
+        Write("update", ENVIRONMENTS, [{"id": i, "description": "too"} for i in "bc"]),
+    ]
+
+    def carry_out(some: list[Write]) -> None:
+        with database.sessions.begin() as session:
+            if begun:
+                session.execute(text("SELECT 1"))
+            write(session, some, commit=commit)
+
+    for some in (writes, writes[:2]):
+        with nullcontext() if holds else pytest.raises(Changed):
+            carry_out(some)
+        rows = stored(database)
+        expect = {"a": "changed", "b": "too", "c": "too"} if holds else dict.fromkeys("abc")
+        assert {i: row.description for i, row in rows.items()} == expect
+        assert outbox_ids(database) == ({"x"} if holds else set())
+        with database.sessions.begin() as session:  # The connection is fit for use.
+            write(session, [Write("delete", OUTBOX, [{"id": "x"}])], commit=commit)
+
+
+def test_reading_begins_no_transaction(postgresql_url: str) -> None:
+    database, watcher = Database(postgresql_url), Database(postgresql_url)
+    of_reader = text("SELECT state FROM pg_stat_activity WHERE pid = :pid")
+    with database.read() as session, watcher.read() as other:
+        pid = session.scalar(text("SELECT pg_backend_pid()"))
+        assert other.scalar(of_reader, {"pid": pid}) == "idle"
+        assert session.scalars(select(Environment)).all() == []
+        with watcher.sessions.begin() as writer:
+            write(writer, [Write("insert", ENVIRONMENTS, [environment("a")])], commit=True)
+        assert session.scalars(select(Environment.id)).all() == ["a"]
+    with database.sessions() as session:  # The same connection, for writing now.
+        assert session.scalar(text("SELECT pg_backend_pid()")) == pid
+        write(session, [Write("insert", ENVIRONMENTS, [environment("b")])])
+        session.rollback()
+    assert set(stored(database)) == {"a"}
+    for each in (database, watcher):
+        each.engine.dispose()
 
 
 def test_a_worker_goes_by_indexes_while_tables_are_small(
