@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import Row, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from app.actions import dynamic
@@ -465,7 +465,7 @@ def dynamic_info(row: DynamicAction) -> ActionInfo:
     return dynamic.action_type(row.name, row.parameters)
 
 
-def found_workflow(session: Session, row: Any) -> FoundWorkflow:
+def found_workflow(session: Session, row: Row[Any]) -> FoundWorkflow:
     """The definition of which *row* has what a start needs, as the core wants it."""
     return FoundWorkflow(
         id=row.id,
