@@ -14,6 +14,7 @@ from app.config import Config
 from app.models import ActionExecution, Setting, TaskExecution, WorkflowExecution
 from app.services import definitions, executions
 from app.services.actors import Actor
+from app.services.executions import Wanted
 from app.services.outbox import unit_of_work
 from app.services.platform import Platform
 from tests.processes import Worker, wait_for
@@ -138,7 +139,7 @@ class System:
         """Start an execution; its id."""
         with unit_of_work(self.platform.database, self.platform.broker) as session:
             return executions.create(
-                session, self.platform, Actor(), workflow=workflow, input=input
+                session, self.platform, Actor(), Wanted(workflow=workflow, input=input)
             ).id
 
     def states(self) -> dict[str, int]:

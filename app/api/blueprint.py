@@ -118,6 +118,7 @@ class Blueprint(flask_smorest.Blueprint):
         short_errors: bool = False,
         session: bool = True,
         while_paused: WhilePaused | None = None,
+        checks_maintenance: bool = False,
         also: Mapping[int, type[Schema]] | None = None,
         example: Any = None,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -126,7 +127,8 @@ class Blueprint(flask_smorest.Blueprint):
         *policy* is checked after the request was read; None is for what everybody may, unknown
         callers too. *body* is the name that messages give to the JSON body, and its attributes;
         *text* says that the body is a text. The view gets a Call and what the path says, and
-        returns what the body of the response is made of.
+        returns what the body of the response is made of. What writes is refused during maintenance,
+        but for what *while_paused* lets through and where the view *checks_maintenance* itself.
         """
         status, schema = returns
         codes = set(errors) | {400, 500, 503}
@@ -157,7 +159,7 @@ class Blueprint(flask_smorest.Blueprint):
             def _run(view: Any, self: Any, call: Call, path: dict[str, Any]) -> Response:
                 for attempt in range(_ATTEMPTS):
                     try:
-                        if writes and not session:
+                        if writes and not session and not checks_maintenance:
                             with call.platform.database.read() as call._session:
                                 _check_maintenance(call, while_paused)
                         with _scope(call.platform, session, writes) as call._session:

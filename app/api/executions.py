@@ -17,7 +17,9 @@ from app.models import TaskExecution, WorkflowExecution
 from app.services import executions, journal, listing, reports
 from app.services.actors import require
 from app.services.errors import Refused
+from app.services.executions import Wanted
 from app.services.listing import Filter, Listing
+from app.services.starts import start
 
 from .blueprint import Blueprint, Call, Schema
 from .fields import Attribute, DateTime, Flag, Integer, JsonString, Object, Text, Texts, as_uuid
@@ -184,14 +186,13 @@ class ExecutionCollection(MethodView):
         body=("wf_ex", NewExecution),
         returns=(201, Execution),
         errors=[404],
+        session=False,
+        checks_maintenance=True,
     )
     def post(self, call: Call) -> Any:
         """Start a workflow."""
         body = call.body
-        row = executions.create(
-            call.session,
-            call.platform,
-            call.actor,
+        wanted = Wanted(
             workflow=body.get("workflow_id") or body.get("workflow_name"),
             namespace=body.get("workflow_namespace") or "",
             input=body.get("input"),
@@ -199,8 +200,8 @@ class ExecutionCollection(MethodView):
             description=body.get("description", ""),
             id=body.get("id") or None,
             source_execution_id=body.get("source_execution_id"),
-            last=True,
         )
+        row = start(call.platform, call.actor, wanted)
         return Execution.show(row, _ALL)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from .commands import AcceptChild, Command, Record
 from .data_flow import Context
-from .execution import Action, Child, Counts, Execution, Lookup, Task
+from .execution import Action, Child, Counts, Execution, Lookup, Task, copy_of
 from .language.specs import TaskSpec, WorkflowSpec
 from .states import (
     ACTION_TRANSITIONS,
@@ -92,16 +92,14 @@ class WorkingCopy:
         limits: Limits,
     ) -> None:
         self.spec = spec
-        self.execution = replace(
-            execution,
-            counts=replace(execution.counts),
-            params=dict(execution.params),
-            backlog=list(execution.backlog),
-            tasks=dict(execution.tasks),
-            actions=dict(execution.actions),
-            contexts=dict(execution.contexts),
-            accepted_children=dict(execution.accepted_children),
-        )
+        self.execution = own = copy_of(execution)
+        own.counts = copy_of(own.counts)
+        own.params = dict(own.params)
+        own.backlog = list(own.backlog)
+        own.tasks = dict(own.tasks)
+        own.actions = dict(own.actions)
+        own.contexts = dict(own.contexts)
+        own.accepted_children = dict(own.accepted_children)
         self.now = now
         self.lookup = lookup
         self.limits = limits
@@ -174,11 +172,12 @@ class WorkingCopy:
             raise KeyError(f"no task {task_id} in execution {self.execution.id}")
         if task_id not in self._tallies:
             self._tallies[task_id] = task.tally()
-            task = replace(
-                task,
-                items=replace(task.items, again=list(task.items.again)) if task.items else None,
-                join=replace(task.join) if task.join else None,
-            )
+            task = copy_of(task)
+            if task.items:
+                task.items = copy_of(task.items)
+                task.items.again = list(task.items.again)
+            if task.join:
+                task.join = copy_of(task.join)
             self.execution.tasks[task_id] = task
         self._uncounted.add(task_id)
         if task_id not in self.changes.tasks:
@@ -277,7 +276,7 @@ class WorkingCopy:
     def edit_action(self, action: Action) -> Action:
         if action.id not in self._own_actions:
             self._own_actions.add(action.id)
-            action = replace(action)
+            action = copy_of(action)
             self.execution.actions[action.id] = action
         self.changes.actions.add(action.id)
         return self.execution.actions[action.id]

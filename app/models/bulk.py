@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import orjson
-from sqlalchemy import Table, bindparam, delete, insert, update
+from sqlalchemy import Table, bindparam, delete, exists, insert, literal, select, update
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -26,9 +26,13 @@ class Changed(Exception):
 
 
 class Write(NamedTuple):
-    """Rows of one table to be inserted, or updated or deleted by their ``id``."""
+    """Rows of one table to be inserted, or updated or deleted by their ``id``.
 
-    kind: Literal["insert", "update", "delete"]
+    Or what all other writes depend on: ``require`` wants a row with these values to be there,
+    ``forbid`` wants none; if it is not so, nothing at all is written.
+    """
+
+    kind: Literal["insert", "update", "delete", "require", "forbid"]
     table: Table
     #: All with the same keys, and at least one.
     rows: Sequence[Mapping[str, Any]]
@@ -54,7 +58,12 @@ def write(session: Session, writes: Sequence[Write], *, commit: bool = False) ->
     dialect = connection.dialect
     if dialect.name != "postgresql":
         # Conditional ones first: if one does not hold, nothing else shall fail because of it.
-        for each in sorted(writes, key=lambda write: not write.only_if):
+        for each in filter(_is_check, writes):
+            [checked] = each.rows
+            if not connection.scalar(_check(each.kind, each.table, each.names), checked):
+                raise Changed(each.table.name)
+        rest = (each for each in writes if not _is_check(each))
+        for each in sorted(rest, key=lambda write: not write.only_if):
             statement, parameters = _statement(each.kind, each.table, each.names, (*each.only_if,))
             expected = _expected(each)
             rows = [{**parameters(row), **expected} for row in each.rows]
@@ -70,6 +79,11 @@ def write(session: Session, writes: Sequence[Write], *, commit: bool = False) ->
                 driver.execute(*_statement_of(writes, dialect))
         else:
             _write_pipelined(driver, writes, dialect, commit=commit)
+
+
+def _is_check(write: Write | _Shape) -> bool:
+    """True for what writes nothing."""
+    return write.kind in ("require", "forbid")
 
 
 @contextmanager
@@ -129,6 +143,8 @@ def _write_pipelined(
 
 def _statement_of(writes: Sequence[Write], dialect: Dialect) -> tuple[str, list[Any]]:
     """The one statement for *writes*, and its parameters."""
+    # In the order of the text, where checks come last.
+    writes = sorted(writes, key=_is_check)
     values = (_parameters(each, dialect) for each in writes)
     return _text(tuple(map(_shape, writes)), dialect), list(chain.from_iterable(values))
 
@@ -154,12 +170,14 @@ def _text(shapes: tuple[_Shape, ...], dialect: Dialect) -> str:
     plan, and how many rows there will be it cannot know.
 
     A conditional update is read from by the outermost query, and so comes before all other parts:
-    who waits for its row has no lock on others yet. Without a row it ends in a division by zero.
+    who waits for its row has no lock on others yet. Without a row it ends in a division by zero,
+    as does a check that does not hold.
     """
-    parts = [_part(shape, dialect) for shape in shapes]
-    conditional = [f"w{n}" for n, shape in enumerate(shapes) if shape.conditions]
-    if conditional:
-        last = f"SELECT {', '.join(f'1 / (SELECT count(*) FROM {name})' for name in conditional)}"  # noqa: S608
+    parts = [_part(shape, dialect) for shape in shapes if not _is_check(shape)]
+    counted = [f"SELECT count(*) FROM w{n}" for n, shape in enumerate(shapes) if shape.conditions]  # noqa: S608
+    counted += [_part(shape, dialect) for shape in shapes if _is_check(shape)]
+    if counted:
+        last = f"SELECT {', '.join(f'1 / ({each})' for each in counted)}"
     else:
         last = parts.pop()
     if not parts:
@@ -173,6 +191,14 @@ def _part(shape: _Shape, dialect: Dialect) -> str:
     name = quote(table.name)
     if kind == "delete":
         return f"DELETE FROM {name} WHERE id = ANY(%s::VARCHAR[])"  # noqa: S608
+    if kind in ("require", "forbid"):
+        # What is part of a key is compared in the way for which there is an index.
+        same = " AND ".join(
+            f"{quote(n)} {'=' if table.c[n].primary_key else 'IS NOT DISTINCT FROM'} %s"
+            for n in names
+        )
+        there = "EXISTS" if kind == "require" else "NOT EXISTS"
+        return f"SELECT count(*) WHERE {there} (SELECT FROM {name} WHERE {same})"  # noqa: S608
     names = names if kind == "insert" else tuple(n for n in names if n != "id")
     columns = ", ".join(quote(n) for n in names)
     types = ", ".join(f"{quote(n)} {table.c[n].type.compile(dialect)}" for n in names)
@@ -186,9 +212,12 @@ def _part(shape: _Shape, dialect: Dialect) -> str:
 
 
 def _parameters(write: Write, dialect: Dialect) -> list[Any]:
-    """The parameters of the part for *write*; an update takes one row."""
+    """The parameters of the part for *write*; an update and a check take one row."""
     if write.kind == "delete":
         return [[row["id"] for row in write.rows]]
+    if _is_check(write):
+        [checked] = write.rows
+        return list(checked.values())
     processors = _processors(write.table, write.names, dialect)
     changed = [dict(row) for row in write.rows]
     for row in changed:
@@ -219,6 +248,14 @@ _KEY = "key_of_row"
 
 def _expected(write: Write) -> Mapping[str, Any]:
     return {f"expected_{name}": value for name, value in write.only_if.items()}
+
+
+@cache
+def _check(kind: str, table: Table, names: tuple[str, ...]) -> Any:
+    """The query that is true when a check holds."""
+    same = [table.c[name].is_not_distinct_from(bindparam(name)) for name in names]
+    found = exists(select(literal(1)).select_from(table).where(*same))
+    return select(found if kind == "require" else ~found)
 
 
 @cache

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import singledispatchmethod
 from itertools import chain
 from typing import Any
 
@@ -207,12 +206,14 @@ class _Writer:
         else:
             self.changed_executions[tuple(values)].append(values)
 
-    @singledispatchmethod
     def _take(self, command: c.Command, outcome: Outcome) -> None:
-        self.later.append((outcome, command))
+        taken = _TAKEN.get(type(command))
+        if taken is None:
+            self.later.append((outcome, command))
+        else:
+            taken(self, command, outcome)
 
-    @_take.register
-    def _(self, command: c.RunAction, outcome: Outcome) -> None:
+    def _take_run_action(self, command: c.RunAction, outcome: Outcome) -> None:
         execution = outcome.execution
         action = execution.actions[command.action_id]
         waits = not action.state.terminal
@@ -265,8 +266,7 @@ class _Writer:
                 )
             )
 
-    @_take.register
-    def _(self, command: c.SetTimer, outcome: Outcome) -> None:
+    def _take_set_timer(self, command: c.SetTimer, outcome: Outcome) -> None:
         execution_id = outcome.execution.id
         timer = timers.Timer(
             id=command.id,
@@ -278,8 +278,7 @@ class _Writer:
         of_tasks = self.new_timers.setdefault(execution_id, {})
         of_tasks.setdefault(command.task_id, []).append(timer)
 
-    @_take.register
-    def _(self, command: c.CancelTimers, outcome: Outcome) -> None:
+    def _take_cancel_timers(self, command: c.CancelTimers, outcome: Outcome) -> None:
         if not _has_timers(outcome, command.task_id):
             return
         execution_id, task_id = outcome.execution.id, command.task_id
@@ -291,8 +290,7 @@ class _Writer:
             self.timers_of_tasks.add(task_id)
             self.new_timers.get(execution_id, {}).pop(task_id, None)
 
-    @_take.register
-    def _(self, command: c.StartWorkflow, outcome: Outcome) -> None:
+    def _take_start_workflow(self, command: c.StartWorkflow, outcome: Outcome) -> None:
         parent = outcome.execution
         found = command.definition
         context_id = None
@@ -326,12 +324,10 @@ class _Writer:
             )
         self.messages.append(event_message(command.child_id, events.ExecutionStarted()))
 
-    @_take.register
-    def _(self, command: c.SendEvent, outcome: Outcome) -> None:
+    def _take_send_event(self, command: c.SendEvent, outcome: Outcome) -> None:
         self.messages.append(event_message(command.execution_id, command.event))
 
-    @_take.register
-    def _(self, command: c.Record, outcome: Outcome) -> None:
+    def _take_record(self, command: c.Record, outcome: Outcome) -> None:
         execution = outcome.execution
         task = execution.tasks[command.task_id] if command.task_id else None
         self.log.append(
@@ -389,12 +385,10 @@ class _Writer:
         writes.extend(event_log.append(self.session, self.log))
         return [each for each in writes if each.rows]
 
-    @singledispatchmethod
     def _carry_out(self, command: c.Command, outcome: Outcome) -> None:
-        raise NotImplementedError(f"nothing carries out {type(command).__name__}")
+        _CARRIED_OUT[type(command)](self, command, outcome)
 
-    @_carry_out.register
-    def _(self, command: c.TellChildren, outcome: Outcome) -> None:
+    def _do_tell_children(self, command: c.TellChildren, outcome: Outcome) -> None:
         if not any(task.workflow is not None for task in outcome.spec.tasks.values()):
             return
         query = select(E.id).where(
@@ -405,8 +399,7 @@ class _Writer:
         for child_id in self.session.scalars(query):
             self.messages.append(event_message(child_id, command.event))
 
-    @_carry_out.register
-    def _(self, command: c.StopActions, outcome: Outcome) -> None:
+    def _do_stop_actions(self, command: c.StopActions, outcome: Outcome) -> None:
         condition = (
             A.workflow_execution_id == outcome.execution.id
             if command.task_id is None
@@ -438,8 +431,7 @@ class _Writer:
             if row.dispatched
         )
 
-    @_carry_out.register
-    def _(self, command: c.AcceptActions, outcome: Outcome) -> None:
+    def _do_accept_actions(self, command: c.AcceptActions, outcome: Outcome) -> None:
         statement = update(_actions).where(
             A.task_execution_id == command.task_id,
             A.accepted.is_(not command.accepted),
@@ -449,19 +441,36 @@ class _Writer:
             statement = statement.where(A.item_index.in_(command.indexes))
         self.session.execute(statement.values(accepted=command.accepted))
 
-    @_carry_out.register
-    def _(self, command: c.AcceptChild, outcome: Outcome) -> None:
+    def _do_accept_child(self, command: c.AcceptChild, outcome: Outcome) -> None:
         self.session.execute(
             update(_executions).where(E.id == command.child_id).values(accepted=command.accepted)
         )
 
-    @_carry_out.register
-    def _(self, command: c.ForgetResults, outcome: Outcome) -> None:
+    def _do_forget_results(self, command: c.ForgetResults, outcome: Outcome) -> None:
         self.session.execute(
             update(_actions)
             .where(A.task_execution_id == command.task_id, A.accepted.is_(True))
             .values(output={})
         )
+
+
+#: What becomes rows together with all else of the transaction.
+_TAKEN: Mapping[type[c.Command], Callable[[_Writer, Any, Outcome], None]] = {
+    c.RunAction: _Writer._take_run_action,
+    c.SetTimer: _Writer._take_set_timer,
+    c.CancelTimers: _Writer._take_cancel_timers,
+    c.StartWorkflow: _Writer._take_start_workflow,
+    c.SendEvent: _Writer._take_send_event,
+    c.Record: _Writer._take_record,
+}
+#: What reads rows or sends something, when those are written.
+_CARRIED_OUT: Mapping[type[c.Command], Callable[[_Writer, Any, Outcome], None]] = {
+    c.TellChildren: _Writer._do_tell_children,
+    c.StopActions: _Writer._do_stop_actions,
+    c.AcceptActions: _Writer._do_accept_actions,
+    c.AcceptChild: _Writer._do_accept_child,
+    c.ForgetResults: _Writer._do_forget_results,
+}
 
 
 def _has_timers(outcome: Outcome, task_id: str | None) -> bool:

@@ -548,7 +548,16 @@ def _slice(text: str, section: str, name: str) -> str:
 # --- what they share --------------------------------------------------------------------------
 
 #: Attributes of a workflow that its start needs.
-_TO_START = ("id", "name", "namespace", "workbook_name", "spec_id", "tags", "scope")
+_TO_START = (
+    "id",
+    "name",
+    "namespace",
+    "project_id",
+    "workbook_name",
+    "spec_id",
+    "tags",
+    "scope",
+)
 _UNIQUE = "['name', 'namespace', 'project_id']"
 _KINDS = {
     WorkflowDefinition: "WorkflowDefinition",

@@ -9,7 +9,9 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -21,6 +23,7 @@ from app.core import events, starting
 from app.core.data_flow import deep_merge
 from app.core.errors import RequestRefused, StateRefused
 from app.core.events import Event
+from app.core.execution import FoundWorkflow
 from app.core.expressions import ExpressionError
 from app.core.states import EXECUTION_TRANSITIONS, TERMINAL, State
 from app.models import Context, Database, Environment, WorkflowExecution, Write, utcnow, write
@@ -59,52 +62,85 @@ def get(session: Session, actor: Actor, id: str) -> WorkflowExecution:
     return row
 
 
+#: An execution to be looked at: a row of the session, or only the values that are written.
+Shown = WorkflowExecution | SimpleNamespace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """An execution that somebody wants.
+
+    A source execution lends its workflow, input and params; what is given here wins.
+    """
+
+    #: Name or id.
+    workflow: str | None = None
+    namespace: str = ""
+    input: Mapping[str, Any] | None = None
+    params: Mapping[str, Any] | None = None
+    description: str | None = ""
+    id: str | None = None
+    source_execution_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.id is not None and len(self.id) > 36:
+            raise Refused(f"The id of an execution has at most 36 characters, got {len(self.id)}.")
+
+
 def create(
+    session: Session, platform: Platform, actor: Actor, wanted: Wanted, *, last: bool = False
+) -> Shown:
+    """Start a workflow; the execution is RUNNING when it is returned.
+
+    With an id that exists the execution of that id is returned and nothing is started, so a
+    client may safely ask again. *last* means that nobody asks for it before the unit of work ends:
+    then it is written with the commit.
+    """
+    if wanted.id is not None and session.execute(_EXISTS, {"id": wanted.id}).first() is not None:
+        return get(session, actor, wanted.id)
+    if wanted.source_execution_id:
+        wanted = _like_its_source(session, actor, wanted)
+    if not wanted.workflow:
+        raise Refused("Workflow ID or workflow name must be provided. Workflow ID is recommended.")
+    row = definitions.workflow_to_start(session, actor, wanted.workflow, namespace=wanted.namespace)
+    found = stored.found_workflow(session, row)
+    if row.project_id == actor.project_id:
+        platform.workflows.keep(actor.project_id, wanted.workflow, wanted.namespace, found)
+    return create_of(session, platform, actor, found, wanted, last=last)
+
+
+def _like_its_source(session: Session, actor: Actor, wanted: Wanted) -> Wanted:
+    """What is wanted, completed by the execution that it shall be like."""
+    source = get(session, actor, str(wanted.source_execution_id))
+    based = f"{wanted.description or ''} Based on the execution '{source.id}'"
+    return replace(
+        wanted,
+        workflow=wanted.workflow or source.workflow_id,
+        namespace=wanted.namespace or source.workflow_namespace,
+        input=deep_merge(source.input or {}, dict(wanted.input or {})),
+        params=deep_merge(source.params or {}, dict(wanted.params or {})),
+        description=based.strip(),
+    )
+
+
+def create_of(
     session: Session,
     platform: Platform,
     actor: Actor,
+    found: FoundWorkflow,
+    wanted: Wanted,
     *,
-    workflow: str | None,
-    namespace: str = "",
-    input: Mapping[str, Any] | None = None,
-    params: Mapping[str, Any] | None = None,
-    description: str | None = "",
-    id: str | None = None,
-    source_execution_id: str | None = None,
     last: bool = False,
-) -> WorkflowExecution:
-    """Start a workflow, given by name or id; the execution is RUNNING when it is returned.
-
-    With an *id* that exists the execution of that id is returned and nothing is started, so a
-    client may safely ask again. A source execution lends its workflow, input and params; what is
-    given here wins. *last* means that nobody asks for it before the unit of work ends: then it is
-    written with the commit.
-    """
-    given_input, given_params = dict(input or {}), dict(params or {})
-    if id is not None:
-        if len(id) > 36:
-            raise Refused(f"The id of an execution has at most 36 characters, got {len(id)}.")
-        if session.execute(_EXISTS, {"id": id}).first() is not None:
-            return get(session, actor, id)
-    if source_execution_id:
-        source = get(session, actor, source_execution_id)
-        workflow = workflow or source.workflow_id
-        namespace = namespace or source.workflow_namespace
-        given_input = deep_merge(source.input or {}, given_input)
-        given_params = deep_merge(source.params or {}, given_params)
-        based = f"{description or ''} Based on the execution '{source_execution_id}'"
-        description = based.strip()
-    if not workflow:
-        raise Refused("Workflow ID or workflow name must be provided. Workflow ID is recommended.")
-    row = definitions.workflow_to_start(session, actor, workflow, namespace=namespace)
-    found = stored.found_workflow(session, row)
-    execution_id = id or str(uuid.uuid4())
+) -> Shown:
+    """Start the workflow that was *found* for what is wanted."""
+    execution_id = wanted.id or str(uuid.uuid4())
     now = utcnow()
-    environment = _environment(session, actor, given_params.get("env"))
+    params = wanted.params or {}
+    environment = _environment(session, actor, params.get("env"))
     start = starting.prepare(
         found,
-        input=given_input,
-        params={**given_params, "namespace": row.namespace, "env": environment},
+        input=dict(wanted.input or {}),
+        params={**params, "namespace": found.namespace, "env": environment},
         surroundings=starting.Surroundings(
             execution_id=execution_id, now=now, new_uuid=lambda: str(uuid.uuid4())
         ),
@@ -117,7 +153,7 @@ def create(
         project_id=actor.project_id,
         input=start.input,
         params=start.params,
-        description=description,
+        description=wanted.description,
         context_id=context_id,
         now=now,
         check_at=now + timedelta(seconds=QUIET_SECONDS),
@@ -131,7 +167,7 @@ def create(
     else:
         write(session, writes)
     outbox.add(session, [event_message(execution_id, events.ExecutionStarted())])
-    return WorkflowExecution(**values)
+    return SimpleNamespace(**values)
 
 
 def _environment(session: Session, actor: Actor, given: Any) -> Mapping[str, Any]:

@@ -10,15 +10,16 @@ import logging
 from typing import Any
 
 from sqlalchemy import exists, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.core.errors import CoreError
 from app.core.states import State
-from app.models import Setting, TaskExecution, WorkflowExecution, utcnow
+from app.models import Setting, TaskExecution, WorkflowExecution, Write, utcnow
 
 from . import executions, outbox
 from .actors import SYSTEM, Actor
-from .errors import Refused, ServiceError
+from .errors import InMaintenance, Refused, ServiceError
 from .platform import Platform
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ _NAME = "maintenance"
 _BATCH = 20
 
 
+#: There is a row of that name unless the installation is, and was for a while, RUNNING.
+NOT_UNDER_WAY = Write("forbid", Setting.__table__, [{"name": _NAME}])  # type: ignore[arg-type]
 #: Made once and of plain columns: every request that writes asks it.
 _STATUS = select(Setting.__table__.c.value).where(Setting.__table__.c.name == _NAME)
 
@@ -41,6 +44,13 @@ def status(session: Session) -> str:
     """RUNNING, PAUSING or PAUSED."""
     value = session.execute(_STATUS).scalar()
     return str(value["status"]) if value else RUNNING
+
+
+def require_running(session: Session) -> None:
+    """Raise InMaintenance unless the installation is RUNNING."""
+    now = status(session)
+    if now != RUNNING:
+        raise InMaintenance(now)
 
 
 def change(session: Session, actor: Actor, *, wanted: str | None) -> str:
@@ -59,6 +69,7 @@ def change(session: Session, actor: Actor, *, wanted: str | None) -> str:
     elif wanted == PAUSED and now == RUNNING:
         row.value = {"status": PAUSING, "paused": row.value["paused"]}
     else:
+        _settle(session, row)
         return now
     row.updated_at = utcnow()
     log.info("maintenance: %s asked for %s", actor.user_id or actor.project_id, wanted)
@@ -92,12 +103,22 @@ def advance(platform: Platform) -> str:
 
 def _row(session: Session) -> Setting:
     """The setting, locked: one process at a time pauses or resumes."""
-    row = session.scalar(select(Setting).where(Setting.name == _NAME).with_for_update())
-    if row is None:
-        row = Setting(name=_NAME, value={"status": RUNNING, "paused": []}, updated_at=utcnow())
-        session.add(row)
-        session.flush()
+    query = select(Setting).where(Setting.name == _NAME).with_for_update()
+    while (row := session.scalar(query)) is None:
+        new = Setting(name=_NAME, value={"status": RUNNING, "paused": []}, updated_at=utcnow())
+        try:
+            with session.begin_nested():
+                session.add(new)
+        except IntegrityError:
+            # Somebody else has just made it, or even removed it again.
+            continue
     return row
+
+
+def _settle(session: Session, row: Setting) -> None:
+    """Remove the setting when there is nothing left to be told by it."""
+    if row.value["status"] == RUNNING and not row.value["paused"]:
+        session.delete(row)
 
 
 def _pause_some(session: Session, platform: Platform, row: Setting) -> bool:
@@ -140,6 +161,7 @@ def _resume_some(session: Session, platform: Platform, row: Setting) -> bool:
         _try(session, platform, executions.resume, execution_id)
     row.value = {"status": RUNNING, "paused": later}
     row.updated_at = utcnow()
+    _settle(session, row)
     return bool(later)
 
 

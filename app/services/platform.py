@@ -11,7 +11,7 @@ from app.core import expressions
 from app.core.working_copy import Limits
 from app.ledger import Ledger
 from app.models import Database
-from app.services.remembered import Remembered
+from app.services.remembered import Remembered, RememberedWorkflows
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Platform:
     ledger: Ledger
     registry: Registry
     remembered: Remembered = field(default_factory=Remembered)
+    workflows: RememberedWorkflows = field(default_factory=RememberedWorkflows)
 
     @classmethod
     def from_config(cls, config: Config) -> Platform:

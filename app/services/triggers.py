@@ -29,6 +29,7 @@ from . import executions, maintenance
 from .actors import Actor
 from .clock import database_now
 from .errors import NotFound, ServiceError
+from .executions import Wanted
 from .outbox import unit_of_work
 from .platform import Platform
 
@@ -311,12 +312,14 @@ def _start(
                 session,
                 platform,
                 actor,
-                workflow=workflow,
-                namespace=namespace,
-                input=dict(trigger.workflow_input or {}),
-                params=dict(params),
-                description=description,
-                id=id,
+                Wanted(
+                    workflow=workflow,
+                    namespace=namespace,
+                    input=dict(trigger.workflow_input or {}),
+                    params=dict(params),
+                    description=description,
+                    id=id,
+                ),
             )
     except IntegrityError:
         # Somebody else has just created it. Anything else of this kind comes up again.

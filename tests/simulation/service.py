@@ -44,6 +44,7 @@ from app.models import (
 )
 from app.services import definitions, engine, executions, outbox, sweeper, timers
 from app.services.actors import Actor
+from app.services.executions import Wanted
 from app.services.outbox import unit_of_work
 from app.services.platform import Platform
 from tests.simulation import workflows
@@ -131,10 +132,12 @@ class Installation:
                 session,
                 self.platform,
                 Actor(),
-                workflow="w",
-                id=str(UUID(int=self.chance.getrandbits(128), version=4)),
-                namespace=namespace,
-                params=story.params,
+                Wanted(
+                    workflow="w",
+                    id=str(UUID(int=self.chance.getrandbits(128), version=4)),
+                    namespace=namespace,
+                    params=story.params,
+                ),
             ).id
         self.broker.wild = wild
         steps = 0

@@ -186,6 +186,44 @@ def test_nothing_is_written_unless_the_condition_holds(
             write(session, [Write("delete", OUTBOX, [{"id": "x"}])], commit=commit)
 
 
+@pytest.mark.parametrize("commit", [False, True])
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize(
+    ("row", "there"),
+    [
+        ({"id": "a"}, True),
+        ({"id": "a", "name": "a", "description": None}, True),
+        ({"id": "a", "description": "some"}, False),
+        ({"id": "a", "name": "b"}, False),
+        ({"id": "never was"}, False),
+    ],
+)
+def test_what_is_required_or_forbidden_decides_whether_anything_is_written(
+    database: Database, commit: bool, begun: bool, row: dict[str, Any], there: bool
+) -> None:
+    with database.sessions.begin() as session:
+        write(session, [Write("insert", ENVIRONMENTS, [environment(i) for i in "ab"])])
+    for kind in ("require", "forbid"):
+        holds = there is (kind == "require")
+        writes = [
+            Write(kind, ENVIRONMENTS, [row]),  # type: ignore[arg-type]
+            Write("insert", OUTBOX, [message("x")]),
+            Write("update", ENVIRONMENTS, [{"id": "b", "description": "changed"}], {"name": "b"}),
+            Write("require", ENVIRONMENTS, [{"id": "b"}]),
+        ]
+        outcome = nullcontext() if holds else pytest.raises(Changed)
+        with outcome, database.sessions.begin() as session:
+            if begun:
+                session.execute(text("SELECT 1"))
+            write(session, writes, commit=commit)
+        assert stored(database)["b"].description == ("changed" if holds else None)
+        assert outbox_ids(database) == ({"x"} if holds else set())
+        with database.sessions.begin() as session:
+            write(session, [Write("delete", OUTBOX, [{"id": "x"}])], commit=commit)
+            values = {"id": "b", "description": None}
+            write(session, [Write("update", ENVIRONMENTS, [values])], commit=commit)
+
+
 def test_reading_begins_no_transaction(postgresql_url: str) -> None:
     database, watcher = Database(postgresql_url), Database(postgresql_url)
     of_reader = text("SELECT state FROM pg_stat_activity WHERE pid = :pid")

@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from app.models import LogEvent, Notification
 from app.services import executions
 from app.services.actors import Actor
+from app.services.executions import Wanted
 from app.services.outbox import unit_of_work
 from tests.processes import wait_for
 from tests.servers import redis_server
@@ -107,7 +108,7 @@ def whole(tmp_path: Path, postgresql_url: str, broker: Redis) -> Iterator[System
 def start(whole: System, *hooks: dict[str, Any]) -> str:
     with unit_of_work(whole.platform.database, whole.platform.broker) as session:
         return executions.create(
-            session, whole.platform, Actor(), workflow="two", params={"notify": list(hooks)}
+            session, whole.platform, Actor(), Wanted(workflow="two", params={"notify": list(hooks)})
         ).id
 
 

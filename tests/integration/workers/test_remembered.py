@@ -15,6 +15,7 @@ from app.core import events
 from app.models import ActionExecution, JournalEntry, TaskExecution, WorkflowExecution
 from app.services import definitions, engine, executions
 from app.services.actors import Actor
+from app.services.executions import Wanted
 from app.services.outbox import unit_of_work
 from app.services.platform import Platform
 
@@ -72,7 +73,7 @@ def other(one: Platform, database_url: str, clean_redis_url: str) -> Iterator[Pl
 
 def begun(platform: Platform, workflow: str) -> str:
     with unit_of_work(platform.database, platform.broker) as session:
-        run = executions.create(session, platform, ME, workflow=workflow).id
+        run = executions.create(session, platform, ME, Wanted(workflow=workflow)).id
     engine.apply(platform, {run: [events.dump(events.ExecutionStarted())]})
     return run
 
