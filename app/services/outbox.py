@@ -14,7 +14,7 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 from weakref import WeakKeyDictionary
@@ -23,7 +23,7 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from app.broker import OWN_TASKS, Broker, BrokerUnavailable, Message
+from app.broker import ACTION_RUN, OWN_TASKS, Broker, BrokerUnavailable, Message
 from app.models import Database, OutboxMessage, Write, utcnow, write
 
 log = logging.getLogger(__name__)
@@ -154,21 +154,41 @@ def _sent_rows(database: Database) -> _SentRows:
     return found if found is not None else _sent.setdefault(database, _SentRows(database))
 
 
-def resend(database: Database, broker: Broker, *, older_than: timedelta, limit: int = 100) -> int:
+def resend(
+    database: Database,
+    broker: Broker,
+    *,
+    older_than: timedelta,
+    lost_at: datetime | None = None,
+    limit: int = 100,
+) -> int:
     """Send what was left behind for longer than *older_than*; how many rows were sent.
+
+    It may have been sent before. The ledger knows a second copy of a request, unless it lost its
+    data, at *lost_at*: then older requests for actions that must not run twice are left out, and
+    whoever looks after those actions finds their outcome unknown.
 
     Raises BrokerUnavailable when the broker is still away.
     """
     with database.sessions() as session, session.begin():
         rows = session.execute(
-            select(OutboxMessage.id, OutboxMessage.messages)
+            select(OutboxMessage.id, OutboxMessage.messages, OutboxMessage.created_at)
             .where(OutboxMessage.created_at < utcnow() - older_than)
             .order_by(OutboxMessage.created_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
         ).all()
-        for _, messages in rows:
-            broker.send([Message.load(message) for message in messages])
+        for row in rows:
+            messages = [Message.load(message) for message in row.messages]
+            if lost_at is not None and row.created_at <= lost_at:
+                messages = [each for each in messages if not _only_once(each)]
+            if messages:
+                broker.send(messages)
         if rows:
-            session.execute(delete(OutboxMessage).where(OutboxMessage.id.in_([r[0] for r in rows])))
+            session.execute(delete(OutboxMessage).where(OutboxMessage.id.in_([r.id for r in rows])))
         return len(rows)
+
+
+def _only_once(message: Message) -> bool:
+    """True for a request to run an action that is not safe to run again."""
+    return message.task == ACTION_RUN and not message.args[0]["safe_rerun"]

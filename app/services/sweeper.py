@@ -73,13 +73,15 @@ _repairs = prometheus_client.Counter(
 def sweep(platform: Platform, *, limit: int = 500) -> Counter[str]:
     """Look once at what is overdue, at most *limit* of each kind; what was repaired, by kind."""
     repairs: Counter[str] = Counter()
+    lost_at = _when_data_was_lost(platform)
     repairs["outbox"] += outbox.resend(
         platform.database,
         platform.broker,
         older_than=timedelta(seconds=OUTBOX_PATIENCE),
+        lost_at=lost_at,
         limit=limit,
     )
-    repairs += _sweep_actions(platform, limit, _when_data_was_lost(platform))
+    repairs += _sweep_actions(platform, limit, lost_at)
     repairs += _sweep_executions(platform, limit)
     repairs = +repairs
     if repairs:
