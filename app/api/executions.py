@@ -9,7 +9,7 @@ from typing import Any
 import marshmallow as ma
 from flask.views import MethodView
 from sqlalchemy import Text as SQLText
-from sqlalchemy import select, type_coerce
+from sqlalchemy import bindparam, select, type_coerce
 
 from app.core.data_flow import deep_merge
 from app.core.states import State
@@ -389,18 +389,20 @@ def _environment(params: Any) -> dict[str, Any]:
     return env
 
 
+_PUBLISHED = (
+    select(_T.published_global)
+    .where(
+        _T.workflow_execution_id == bindparam("id"),
+        _T.published_global.is_not(None),
+        type_coerce(_T.published_global, SQLText) != "{}",
+    )
+    .order_by(_T.finished_at, _T.number)
+)
+
+
 def _published_global(call: Call, id: str) -> dict[str, Any]:
     """What the tasks of an execution have published for all branches, later ones last."""
-    query = (
-        select(_T.published_global)
-        .where(
-            _T.workflow_execution_id == id,
-            _T.published_global.is_not(None),
-            type_coerce(_T.published_global, SQLText) != "{}",
-        )
-        .order_by(_T.finished_at, _T.number)
-    )
     result: dict[str, Any] = {}
-    for (published,) in call.session.execute(query):
+    for (published,) in call.session.execute(_PUBLISHED, {"id": id}):
         result = deep_merge(result, published)
     return result
