@@ -183,7 +183,8 @@ def one(
     columns: Sequence[ColumnElement[Any]],
 ) -> Row[Any]:
     """The row of that id that *actor* sees, with *columns* only; NotFound when there is none."""
-    query = _one(listing.model, tuple(columns), everything=actor.is_admin)
+    model: Any = listing.model
+    query = _one(model, tuple(columns), everything=actor.is_admin)
     row = session.execute(query, {"id": id, "project_id": actor.project_id}).first()
     if row is None:
         raise NotFound(listing.missing.format(id))
