@@ -105,7 +105,7 @@ def create(
     row = definitions.workflow_to_start(session, actor, wanted.workflow, namespace=wanted.namespace)
     found = stored.found_workflow(session, row)
     if row.project_id == actor.project_id:
-        platform.workflows.keep(actor.project_id, wanted.workflow, wanted.namespace, found)
+        platform.workflows.put((actor.project_id, wanted.workflow, wanted.namespace), found)
     return create_of(session, platform, actor, found, wanted, last=last)
 
 

@@ -8,10 +8,12 @@ from app.actions.registry import Registry, standard_registry
 from app.broker import Broker
 from app.config import Config
 from app.core import expressions
+from app.core.execution import FoundWorkflow
 from app.core.working_copy import Limits
 from app.ledger import Ledger
 from app.models import Database
-from app.services.remembered import Remembered, RememberedWorkflows
+from app.services.kept import Kept
+from app.services.remembered import Remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,10 @@ class Platform:
     ledger: Ledger
     registry: Registry
     remembered: Remembered = field(default_factory=Remembered)
-    workflows: RememberedWorkflows = field(default_factory=RememberedWorkflows)
+    #: Workflows that projects started last of their own, by project and what they called them: a
+    #: name, or an id, and a namespace. A project has one of a name in a namespace, so as long as
+    #: its row is what it was, it is what the name means.
+    workflows: Kept[tuple[str, str, str], FoundWorkflow] = field(default_factory=lambda: Kept(200))
 
     @classmethod
     def from_config(cls, config: Config) -> Platform:

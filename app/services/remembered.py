@@ -1,9 +1,8 @@
-"""What this process read or decided on last and need not read again.
+"""Executions that this process decided on last: what it need not read again.
 
 What is remembered of an execution holds for one revision of its row. Whoever locks the row sees
 whether somebody has written since, here or in another process; then nothing of it is used. Whoever
-decides without a lock writes on the condition that nobody has. In the same way a workflow that is
-remembered is started on the condition that its definition is what it was.
+decides without a lock writes on the condition that nobody has.
 """
 
 from __future__ import annotations
@@ -15,12 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
 
-from app.core.execution import Action, Execution, FoundWorkflow, Task
+from app.core.execution import Action, Execution, Task
 
 #: Executions that are remembered, the most recently used ones.
 EXECUTIONS = 1000
-#: Workflows that are remembered.
-WORKFLOWS = 200
 #: Executions with more tasks, or more running actions, are read anew: few of theirs are needed.
 LARGEST = 200
 #: Seconds for which nothing is relied on without a lock, after it turned out that it had changed:
@@ -108,36 +105,3 @@ class Remembered:
             self._known.move_to_end(execution.id)
             while len(self._known) > EXECUTIONS:
                 self._known.popitem(last=False)
-
-
-class RememberedWorkflows:
-    """Workflows that projects started last of their own, by what they called them.
-
-    A project has one workflow of a name in a namespace, so as long as its row is there it is what
-    the name means.
-    """
-
-    def __init__(self) -> None:
-        self._found: OrderedDict[tuple[str, str, str], FoundWorkflow] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, project_id: str, name: str, namespace: str) -> FoundWorkflow | None:
-        """What *name*, or an id, meant when it was read; it may have changed since."""
-        with self._lock:
-            found = self._found.get((project_id, name, namespace))
-            if found is not None:
-                self._found.move_to_end((project_id, name, namespace))
-            return found
-
-    def keep(self, project_id: str, name: str, namespace: str, found: FoundWorkflow) -> None:
-        """Remember a workflow of the project's own."""
-        with self._lock:
-            self._found[project_id, name, namespace] = found
-            self._found.move_to_end((project_id, name, namespace))
-            while len(self._found) > WORKFLOWS:
-                self._found.popitem(last=False)
-
-    def forget(self, project_id: str, name: str, namespace: str) -> None:
-        """It has changed."""
-        with self._lock:
-            self._found.pop((project_id, name, namespace), None)

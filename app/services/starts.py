@@ -37,7 +37,7 @@ def _start_remembered(platform: Platform, actor: Actor, wanted: Wanted) -> Shown
     if not wanted.workflow or wanted.source_execution_id:
         return None
     called = (actor.project_id, wanted.workflow, wanted.namespace)
-    found = platform.workflows.get(*called)
+    found = platform.workflows.get(called)
     if found is None:
         return None
     try:
@@ -47,7 +47,7 @@ def _start_remembered(platform: Platform, actor: Actor, wanted: Wanted) -> Shown
     except (Changed, IntegrityError):
         # The definition, the maintenance or, with an id given twice, the execution itself: who
         # reads all of it tells which.
-        platform.workflows.forget(*called)
+        platform.workflows.forget(called)
         return None
     return started
 

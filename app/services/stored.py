@@ -7,12 +7,10 @@ else is read in the transaction that holds the execution's lock.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from sqlalchemy import Row, bindparam, or_, select
 from sqlalchemy.orm import Session
@@ -32,40 +30,15 @@ from app.models import (
     WorkflowSpecRow,
 )
 from app.services import definitions, mapping
+from app.services.kept import Kept
 from app.services.mapping import A, C, E, T
-
-V = TypeVar("V")
 
 _TERMINAL = [str(state) for state in TERMINAL]
 
 
-class Kept(Generic[V]):
-    """The most recently used values of something immutable, by id."""
-
-    def __init__(self, size: int) -> None:
-        self._values: OrderedDict[str, V] = OrderedDict()
-        self._size = size
-        self._lock = Lock()
-
-    def get(self, key: str) -> V | None:
-        with self._lock:
-            value = self._values.get(key)
-            if value is not None:
-                self._values.move_to_end(key)
-            return value
-
-    def put(self, key: str, value: V) -> V:
-        with self._lock:
-            self._values[key] = value
-            self._values.move_to_end(key)
-            while len(self._values) > self._size:
-                self._values.popitem(last=False)
-        return value
-
-
-_specs: Kept[WorkflowSpec] = Kept(512)
-_contexts: Kept[Context] = Kept(4096)
-_inputs: Kept[Mapping[str, Any]] = Kept(2048)
+_specs: Kept[str, WorkflowSpec] = Kept(512)
+_contexts: Kept[str, Context] = Kept(4096)
+_inputs: Kept[str, Mapping[str, Any]] = Kept(2048)
 
 _INPUTS = select(E.id, E.input).where(E.id.in_(bindparam("ids", expanding=True)))
 
