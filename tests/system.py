@@ -52,7 +52,10 @@ ENTRY_POINTS = "[celeriac.actions]\ntest.note = traces:note\ntest.hold = traces:
 _WORKER = ["worker", "-O", "fair", "--without-gossip", "--without-mingle"]
 #: What comes after ``celery -A workers.celery:<role>``, as in the Procfile.
 ROLES = {
-    "engine": [*_WORKER, "-Q", "engine,scheduler", "-c", "1", "--prefetch-multiplier", "500"],
+    "engine": [
+        *(*_WORKER, "-Q", "engine,scheduler"),
+        *("--pool", "solo", "--prefetch-multiplier", "500"),
+    ],
     "executor": [*_WORKER, "-Q", "actions", "-c", "4", "--prefetch-multiplier", "1"],
     "notifier": [*_WORKER, "-Q", "notify", "--pool", "threads", "-c", "8"],
     "beat": ["beat"],

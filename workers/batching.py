@@ -11,16 +11,21 @@ What holds whatever happens:
   the commit. If this process dies, the broker gives the messages to another.
 - A call that fails, or whose process dies or hangs, is repeated message by message. The one that
   fails again alone is parked: recorded, told, acknowledged.
+- With the solo pool calls run in the main process, which dies of what they die of. So messages that
+  come a second time, because whoever had them died or lost its connection, are called in a child.
 - While something that everybody needs is away (database, broker, Redis), nothing is parked and
   nothing acknowledged; the messages wait here and are tried again, ever less often.
 """
 
 from __future__ import annotations
 
+import heapq
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Literal
 
 import orjson
@@ -31,7 +36,7 @@ from celery.worker import state
 from kombu.serialization import loads
 
 from app.broker import DELAY, BrokerUnavailable
-from workers import places
+from workers import places, solo
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +85,15 @@ def apply_batch(name: str, bodies: Sequence[Body]) -> Outcome:
         return Outcome("not now", str(err))
     except Exception as err:
         log.exception("%s: a batch of %d messages failed", name, len(bodies))
+        return Outcome("failed", f"{type(err).__name__}: {err}")
+
+
+def apply_apart(name: str, bodies: Sequence[Body], seconds: float) -> Outcome:
+    """The same in a child of this process, which may die of it or take too long."""
+    try:
+        return solo.call_apart(lambda: apply_batch(name, bodies), seconds=seconds)
+    except solo.ChildLost as err:
+        log.error("%s: a batch of %d messages failed: %s", name, len(bodies), err)
         return Outcome("failed", f"{type(err).__name__}: {err}")
 
 
@@ -153,6 +167,8 @@ class Received:
     message: Any
     body: Body
     acknowledge: Callable[..., None]
+    #: True when it may have taken a process with it before, and there is only this one.
+    apart: bool = False
     #: How often it failed alone; None: not yet to be tried alone.
     failed_alone: int | None = None
 
@@ -175,8 +191,11 @@ class Call:
         return {"id": self.id, "name": self.name, "type": self.name, "messages": len(self.messages)}
 
     def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
-        """Nothing: the messages are not acknowledged and will come again."""
-        self.settled = True
+        """Nothing: the messages are not acknowledged and will come again.
+
+        Unless the call runs in this process: then it goes on as soon as we return.
+        """
+        self.settled = not solo.is_solo(pool)
 
 
 class Gatherer:
@@ -187,6 +206,12 @@ class Gatherer:
         self.task = task
         self.consumer = consumer
         self.waiting: deque[Received] = deque()
+        #: Those whose time is yet to come, as a heap: the time, a number, and if a place was lent.
+        self.held: list[tuple[float, int, Received, bool]] = []
+        self._numbers = count()
+        #: When held messages are looked at next.
+        self._look_at = float("inf")
+        self._solo = solo.is_solo(consumer.pool)
         self.running: set[Call] = set()
         self.open = True
         self.pause = 0.0
@@ -207,28 +232,45 @@ class Gatherer:
             content = ((body.get("args", ()), body.get("kwargs", {})), None, None)
         else:
             content = (message.body, message.content_type, message.content_encoding)
-        received = Received(message, content, ack)
+        redelivered = bool((message.delivery_info or {}).get("redelivered"))
+        received = Received(message, content, ack, apart=self._solo and redelivered)
         state.all_total_count[0] += 1
         delay = (message.headers or {}).get(DELAY)
         if delay:
-            lent = places.lend(self.consumer)
-            self.consumer.timer.call_after(
-                min(float(delay), LONGEST_DELAY), self._ripe, (received, lent)
-            )
+            self._hold(received, min(float(delay), LONGEST_DELAY))
             return
         self.waiting.append(received)
         self._flush_soon()
 
-    def _ripe(self, received: Received, lent: bool) -> None:
-        if self.open:
+    def _hold(self, received: Received, seconds: float) -> None:
+        due = time.monotonic() + seconds
+        lent = places.lend(self.consumer)
+        heapq.heappush(self.held, (due, next(self._numbers), received, lent))
+        self._look_at_held()
+
+    def _look_at_held(self) -> None:
+        # One timer for all of them: the loop fires ten between two looks at the connection.
+        if self.held and self.held[0][0] < self._look_at:
+            self._look_at = self.held[0][0]
+            seconds = max(0.0, self._look_at - time.monotonic())
+            self.consumer.timer.call_after(seconds, self._ripen, ())
+
+    def _ripen(self) -> None:
+        self._look_at = float("inf")
+        now = time.monotonic()
+        while self.held and self.held[0][0] <= now:
+            _, _, received, lent = heapq.heappop(self.held)
             places.take_back(self.consumer, lent)
             self.waiting.append(received)
-            self._flush_soon()
+        self._look_at_held()
+        # Now: what is to come soon comes after the loop has waited for the connection.
+        self._flush()
 
     def close(self) -> None:
         """Forget the messages in hand: the connection they belong to is gone."""
         self.open = False
         self.waiting.clear()
+        self.held.clear()
 
     # --- departure -------------------------------------------------------------------------
 
@@ -279,13 +321,16 @@ class Gatherer:
         call = Call(self.task, messages)
         self.running.add(call)
         state.active_requests.add(call)
+        bodies = [each.body for each in messages]
+        limit = self.batches.time_limit
+        apart = messages[0].apart
         self.consumer.pool.apply_async(
-            apply_batch,
-            (self.batches.name, [each.body for each in messages]),
+            apply_apart if apart else apply_batch,
+            (self.batches.name, bodies, limit) if apart else (self.batches.name, bodies),
             callback=lambda outcome: self._returned(call, outcome),
             error_callback=lambda info: self._returned(call, _lost(info)),
             accept_callback=_ignore,
-            timeout=self.batches.time_limit,
+            timeout=limit,
             lost_worker_timeout=LOST,
             correlation_id=call.id,
         )
@@ -293,13 +338,14 @@ class Gatherer:
     def _take(self) -> list[Received]:
         if not self._can_take():
             return []
-        if self.waiting[0].failed_alone is not None:
-            return [self.waiting.popleft()]
-        messages: list[Received] = []
+        first = self.waiting.popleft()
+        messages = [first]
         while (
-            self.waiting
+            first.failed_alone is None
+            and self.waiting
             and len(messages) < self.batches.size
             and self.waiting[0].failed_alone is None
+            and self.waiting[0].apart == first.apart
         ):
             messages.append(self.waiting.popleft())
         return messages

@@ -17,7 +17,7 @@ from celery import Celery, signals
 
 from app.broker import celery_settings
 from app.config import Config
-from workers import schedule, transport
+from workers import schedule, solo, transport
 from workers.process import Process
 
 #: Applications of this module by name, and the modules that have their tasks.
@@ -63,6 +63,7 @@ def create_worker_app(config: Config, modules: Iterable[str] = ROLES["app"]) -> 
     )
     app.conf.beat_schedule = schedule.entries(config)
     process = Process(config)
+    app.steps["consumer"].add(solo.Keeper)
     for name in modules:
         importlib.import_module(f"workers.{name}").register(app, process)
 

@@ -25,6 +25,7 @@ PRELOADED = (
     "celery.bin.worker",
     "celery.bin.beat",
     "celery.concurrency.prefork",
+    "celery.concurrency.solo",
     "celery.worker.consumer",
     "redbeat.schedulers",
     "gunicorn.app.wsgiapp",
@@ -275,7 +276,7 @@ class Supervisor:
             program(
                 "engine",
                 *("-A", "workers.celery:engine", *worker),
-                *("-n", "engine@%h", "-Q", "engine,scheduler", "-c", "1"),
+                *("-n", "engine@%h", "-Q", "engine,scheduler", "--pool", "solo"),
                 *("--prefetch-multiplier", "500", *quiet),
             ),
             program(

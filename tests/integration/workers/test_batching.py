@@ -46,14 +46,20 @@ def pool(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def start(clean_redis_url: str, tmp_path: Path) -> Start:
-    def start(*, pool: str = "prefork", stock: bool = False, concurrency: int = 1) -> Any:
+    def start(
+        *, pool: str = "prefork", stock: bool = False, concurrency: int = 1, **settings: str
+    ) -> Any:
         arguments = [
             *("celery", "-A", "tests.integration.workers.toy", "worker", "-Q", "toy"),
             *("--pool", pool, "-c", str(concurrency), "--prefetch-multiplier", "300"),
             *("-O", "fair", "--without-gossip", "--without-mingle", "--without-heartbeat"),
             *("-l", "INFO", "-n", f"toy{time.monotonic_ns()}@%h"),
         ]
-        environment = {"TOY_REDIS_URL": clean_redis_url, "TOY_STOCK": "1" if stock else "0"}
+        environment = {
+            "TOY_REDIS_URL": clean_redis_url,
+            "TOY_STOCK": "1" if stock else "0",
+            **settings,
+        }
         return running(arguments, environment, tmp_path / f"worker-{time.monotonic_ns()}.log")
 
     return start
@@ -131,18 +137,19 @@ def test_several_processes_work_on_several_batches(
 
 
 def test_a_killed_worker_loses_nothing(
-    start: Start, client: redis.Redis, send: Callable[..., None]
+    start: Start, client: redis.Redis, send: Callable[..., None], pool: str
 ) -> None:
-    with start() as worker:
+    with start(pool=pool) as worker:
         worker.ready()
         send({"n": 0, "do": "wait", "until": "go"})
         wait_for(lambda: client.llen("calls") == 1, what=worker.output)
         send(*numbered(20, 1))
-        wait_for(lambda: client.llen("toy") == 0, what=worker.output)
+        if pool != "solo":  # which reads nothing while it works
+            wait_for(lambda: client.llen("toy") == 0, what=worker.output)
         worker.kill()
-    assert in_hand(client) == 21
+    assert in_hand(client) + client.llen("toy") == 21
     client.set("go", 1)
-    with start() as worker:
+    with start(pool=pool) as worker:
         wait_for(lambda: client.llen("applied") == 21, seconds=40, what=worker.output)
         wait_for(lambda: in_hand(client) == 0, what=worker.output)
     assert sorted(applied(client)) == sorted(f"x:{n}" for n in range(21))
@@ -178,6 +185,39 @@ def test_poison_is_found_and_parked_and_the_rest_applied(
     execution_id, event, _cause = json.loads(parked)
     assert (execution_id, event["n"]) == ("bad", 5)
     assert set(applied(client)) == {f"x:{n}" for n in range(11) if n != 5}
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [{"do": "die"}, {"do": "hang"}, {"do": "die once"}],
+    ids=["that kills", "that hangs", "that kills once"],
+)
+def test_poison_that_takes_the_main_process_with_it_is_found_in_a_child(
+    start: Start, client: redis.Redis, send: Callable[..., None], poison: dict[str, str]
+) -> None:
+    limits = {"TOY_HUNG": "3", "TOY_LIMIT": "1"}
+    with start(pool="solo", **limits) as worker:
+        worker.ready()
+        send(*numbered(5), {"n": 5, **poison, "e": "bad"}, *numbered(5, 6))
+        wait_for(lambda: worker.popen.poll() is not None, what=worker.output)
+        if poison["do"] == "hang":
+            assert "_do" in worker.output()  # it says where it hung
+    with start(pool="solo", **limits) as worker:
+        wait_for(lambda: client.llen("applied") >= 10, seconds=40, what=worker.output)
+        wait_for(lambda: in_hand(client) == 0, what=worker.output)
+        assert worker.popen.poll() is None
+        assert client.llen("toy") == 0
+        # Later messages are no worse for it.
+        send({"n": 20})
+        wait_for(lambda: "x:20" in applied(client), what=worker.output)
+    parked = [json.loads(each) for each in client.lrange("parked", 0, -1)]
+    if poison["do"] == "die once":
+        assert parked == []
+        assert "bad:5" in applied(client)
+    else:
+        [(execution_id, event, _cause)] = parked
+        assert (execution_id, event["n"]) == ("bad", 5)
+    assert set(applied(client)) >= {f"x:{n}" for n in range(11) if n != 5}
 
 
 def test_what_is_no_message_is_put_aside(
@@ -222,6 +262,24 @@ def test_nothing_is_parked_while_the_database_is_away(
         assert client.llen("parked") == 0
 
 
+@pytest.mark.parametrize("remap", [{}, {"REMAP_SIGTERM": "SIGQUIT"}], ids=["warm", "cold"])
+def test_a_shutdown_lets_the_main_process_finish_its_call(
+    start: Start, client: redis.Redis, send: Callable[..., None], remap: dict[str, str]
+) -> None:
+    with start(pool="solo", **remap) as worker:
+        worker.ready()
+        send({"n": 0, "do": "wait", "until": "go"})
+        wait_for(lambda: client.llen("calls") == 1, what=worker.output)
+        send(*numbered(10, 1))
+        worker.popen.terminate()
+        wait_for(lambda: " shutdown" in worker.output(), what=worker.output)
+        client.set("go", 1)
+        worker.popen.wait(5)
+    assert applied(client) == ["x:0"]
+    assert in_hand(client) == 0
+    assert client.llen("toy") == 10
+
+
 def test_a_warm_shutdown_finishes_the_call_and_gives_the_rest_back(
     start: Start, client: redis.Redis, send: Callable[..., None]
 ) -> None:
@@ -256,11 +314,21 @@ def test_an_event_is_held_until_its_time(
         assert due - 0.02 <= time.time() < due + 0.3
 
 
+def test_held_events_that_ripen_together_become_one_call(
+    start: Start, client: redis.Redis, send: Callable[..., None], pool: str
+) -> None:
+    with start(pool=pool) as worker:
+        worker.ready()
+        send(*numbered(60), due=time.time() + 2.0)
+        wait_for(lambda: len(applied(client)) == 60, what=worker.output)
+        assert len(calls(client)) <= 3
+
+
 def test_messages_in_hand_of_a_living_worker_stay_there(
-    start: Start, client: redis.Redis, send: Callable[..., None]
+    start: Start, client: redis.Redis, send: Callable[..., None], pool: str
 ) -> None:
     """Although the time after which silent workers lose theirs is shorter than the call takes."""
-    with start() as worker, start() as other:
+    with start(pool=pool) as worker, start(pool=pool) as other:
         worker.ready()
         other.ready()
         send({"n": 0, "do": "wait", "until": "go"})

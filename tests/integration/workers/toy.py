@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from typing import Any
@@ -17,13 +18,15 @@ from celery import Celery
 from sqlalchemy.exc import OperationalError
 
 from app.broker import celery_settings
-from workers import transport
+from workers import solo, transport
 from workers.batching import Batch, Batches
 
 TASK = "toy.apply"
 URL = os.environ["TOY_REDIS_URL"]
 #: Settings of the stock transport, or of ours.
 STOCK = os.environ.get("TOY_STOCK") == "1"
+#: Seconds after which a main process that works itself is taken to hang.
+solo.HUNG = float(os.environ.get("TOY_HUNG", solo.HUNG))
 
 app = Celery("toy", set_as_current=False)
 settings = celery_settings(URL)
@@ -32,6 +35,7 @@ if not STOCK:
     settings["broker_transport_options"] |= transport.OPTIONS
 app.conf.update(settings)
 app.conf.worker_enable_prefetch_count_reduction = False
+app.steps["consumer"].add(solo.Keeper)
 
 
 def apply_events(batch: Batch) -> None:
@@ -57,6 +61,9 @@ def _do(client: Any, event: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "die once" if client.set("died", 1, nx=True):
             os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            # In a library that does not look up, as a bad regular expression does not.
+            re.match("(a+)+b", "a" * 60)
         case "away" if not client.exists("back"):
             raise OperationalError("select 1", {}, Exception("the database is away"))
 
@@ -67,7 +74,13 @@ def park(execution_id: str | None, event: Any, cause: str) -> None:
         client.rpush("parked", json.dumps([execution_id, event, cause]))
 
 
-batches = Batches(name=TASK, run=apply_events, park=park, size=100, time_limit=20)
+batches = Batches(
+    name=TASK,
+    run=apply_events,
+    park=park,
+    size=100,
+    time_limit=float(os.environ.get("TOY_LIMIT", 20)),
+)
 
 
 @app.task(name=TASK, acks_late=True, Strategy=batches.strategy)
