@@ -389,7 +389,7 @@ class Gatherer:
         for place, cause in outcome.refused.items():
             self._record(call.messages[place], cause)
         call.acknowledged = True
-        acknowledge(call.messages, self.consumer)
+        self._acknowledge(call.messages)
 
     def _put_off(self, call: Call, outcome: Outcome) -> None:
         self.waiting.extendleft(reversed(call.messages))
@@ -420,7 +420,11 @@ class Gatherer:
                 self.waiting.appendleft(received)
             else:
                 self._record(received, outcome.cause)
-                acknowledge([received], self.consumer)
+                self._acknowledge([received])
+
+    def _acknowledge(self, messages: Sequence[Received]) -> None:
+        for each in messages:
+            each.acknowledge(log, self.consumer.connection_errors)
 
     def _record(self, received: Received, cause: str) -> None:
         execution_id: str | None = None
@@ -434,22 +438,6 @@ class Gatherer:
             self.batches.park(execution_id, event, cause)
         except Exception:
             log.exception("could not record the parked message")
-
-
-def acknowledge(messages: Sequence[Received], consumer: Any) -> None:
-    """Tell the broker that *messages* are done, at once if it can be told so."""
-    if not messages:
-        return
-    channel = messages[0].message.channel
-    together = getattr(channel, "acknowledge_together", None)
-    if together is not None:
-        try:
-            together([each.message for each in messages])
-        except consumer.connection_errors as err:
-            log.warning("could not acknowledge, they will come again: %s", err)
-        return
-    for each in messages:
-        each.acknowledge(log, consumer.connection_errors)
 
 
 def _lost(info: Any) -> Outcome:

@@ -1,8 +1,9 @@
 """Kombu's Redis transport, receiving many messages at once and none of them twice for long.
 
 What Kombu does with each message (pop it, note that it is in hand, take the note away) is three
-round trips and several commands; here it is a share of one. Three more things follow from doing
-it in Redis itself:
+round trips and several commands; here it is a share of one: a row is popped and noted together, and
+the notes of messages done with are taken away on that occasion. Three more things follow from
+doing it in Redis itself:
 
 - A message is popped and noted in one step. Kombu loses those it has popped when it dies before
   it noted them; of ours only the first of a row, which woke us up, can be lost so.
@@ -18,7 +19,9 @@ Redis, which count differently, leave ours alone. Messages themselves are as eve
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -35,6 +38,10 @@ ROW = 100
 VISIBILITY = 15.0
 #: Seconds between two looks for such messages, and between two signs of life.
 INTERVAL = 4.0
+#: Longest seconds until Redis is told of a message that is done with, if no others come meanwhile.
+UNTOLD = 0.05
+#: Most messages done with of which it is told at once.
+TOLD = 1000
 
 OPTIONS = {
     "visibility_timeout": VISIBILITY,
@@ -48,8 +55,13 @@ OPTIONS = {
 
 # Notes the message that woke us up (ARGV[1], may be empty), pops up to ARGV[2] more and notes
 # them. A note is what Kombu writes: [message, exchange, routing key]. What cannot be read is put
-# aside, or it would come back for ever.
+# aside, or it would come back for ever. Further arguments are tags of messages done with.
 _TAKE = """
+local done = {unpack(ARGV, 3)}
+if #done > 0 then
+  redis.call('ZREM', KEYS[3], unpack(done))
+  redis.call('HDEL', KEYS[2], unpack(done))
+end
 local t = redis.call('TIME')
 local now = t[1] + t[2] / 1000000
 local items = {}
@@ -122,7 +134,7 @@ class QoS(redis.QoS):
         #: True while messages are delivered that Redis has noted already.
         self.noted = False
         #: Messages done with, of which Redis is to be told.
-        self._done: list[str] = []
+        self._done: deque[str] = deque()
 
     def append(self, message: Any, delivery_tag: str) -> None:
         if self.noted:
@@ -131,24 +143,34 @@ class QoS(redis.QoS):
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Note that a message is done with; Redis is told before we wait for anything again."""
+        """Note that a message is done with; Redis is told with the next row, or soon."""
         self._done.append(delivery_tag)
         virtual.QoS.ack(self, delivery_tag)
 
-    def tell(self) -> None:
-        """Tell Redis what is done with, in one round trip."""
-        if not self._done:
-            return
-        done, self._done = self._done, []
+    @property
+    def owes(self) -> bool:
+        """True when there is something to tell."""
+        return bool(self._done)
+
+    @contextmanager
+    def telling(self) -> Iterator[list[str]]:
+        """The tags of messages done with, at most ``TOLD``; told if the block ends well."""
+        # One by one: in a pool of threads, others are done at the same time.
+        done = [self._done.popleft() for _ in range(min(TOLD, len(self._done)))]
         try:
-            with self.channel.conn_or_acquire() as client:
+            yield done
+        except BaseException:
+            self._done.extendleft(reversed(done))
+            raise
+
+    def tell(self) -> None:
+        """Tell Redis what is done with."""
+        while self._done:
+            with self.telling() as done, self.channel.conn_or_acquire() as client:
                 pipe = client.pipeline(transaction=True)
                 pipe.zrem(self.unacked_index_key, *done)
                 pipe.hdel(self.unacked_key, *done)
                 pipe.execute()
-        except BaseException:
-            self._done[:0] = done
-            raise
 
     def renew(self) -> None:
         """Say that the messages in hand are in hand still."""
@@ -186,12 +208,6 @@ class Channel(transport.Channel):
 
     QoS = QoS
 
-    def acknowledge_together(self, messages: Iterable[Any]) -> None:
-        """Acknowledge many messages in one round trip."""
-        for message in messages:
-            message.ack()
-        self.qos.tell()
-
     def _brpop_read(self, **options: Any) -> bool:
         """Read the message that woke us up, and take what more there is."""
         try:
@@ -221,30 +237,47 @@ class Channel(transport.Channel):
         more = ROW if credit is None else min(ROW, credit - 1)
         if self.closed or self._closing:
             more = 0
-        with self.conn_or_acquire() as client:
-            taken: Sequence[Any] = client.eval(
-                _TAKE, 3, key, self.unacked_key, self.unacked_index_key, first, max(0, more)
-            )
+        keys = key, self.unacked_key, self.unacked_index_key
+        with self.qos.telling() as done, self.conn_or_acquire() as client:
+            taken: Sequence[Any] = client.eval(_TAKE, 3, *keys, first, max(0, more), *done)
         return taken
 
 
 class Poller(redis.MultiChannelPoller):
     """Waits for messages, and uses the time between."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        #: Calls a function in so many seconds; None where there is no loop that could.
+        self.later: Callable[[float, Callable[[], None]], Any] | None = None
+        self._will_tell = False
+
     def on_poll_start(self) -> None:
-        for channel in list(self._channels):
-            if channel.active_queues:
-                channel.qos.tell()
+        if self.later is None:
+            self._tell()
+        elif not self._will_tell and any(each.qos.owes for each in self._listening()):
+            self._will_tell = True
+            self.later(UNTOLD, self._tell)
         super().on_poll_start()
 
+    def _listening(self) -> list[Channel]:
+        return [each for each in self._channels if each.active_queues]
+
+    def _tell(self) -> None:
+        self._will_tell = False
+        for channel in self._listening():
+            try:
+                channel.qos.tell()
+            except channel.connection_errors as err:
+                log.warning("could not acknowledge, they will come again: %s", err)
+
     def maybe_restore_messages(self) -> None:
-        for channel in list(self._channels):
-            if channel.active_queues:
-                try:
-                    channel.qos.renew()
-                except channel.connection_errors as err:
-                    # The loop that reads messages deals with the connection.
-                    log.debug("could not renew the messages in hand: %s", err)
+        for channel in self._listening():
+            try:
+                channel.qos.renew()
+            except channel.connection_errors as err:
+                # The loop that reads messages deals with the connection.
+                log.debug("could not renew the messages in hand: %s", err)
         super().maybe_restore_messages()
 
 
@@ -256,6 +289,10 @@ class Transport(transport.Transport):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.cycle = Poller()
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        super().register_with_event_loop(connection, loop)
+        self.cycle.later = loop.call_later
 
 
 def _rows(items: Sequence[str], size: int) -> Iterator[list[str]]:
