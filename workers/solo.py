@@ -23,8 +23,6 @@ from typing import Any, NoReturn, TypeVar
 from celery import bootsteps, signals
 from celery.concurrency.solo import TaskPool
 
-from workers.transport import INTERVAL
-
 log = logging.getLogger(__name__)
 
 #: Seconds after which a main process that has not looked up from its work is ended.
@@ -139,9 +137,9 @@ class Keeper(bootsteps.StartStopStep):
 
 def _renew(consumer: Any, stopping: threading.Event) -> None:
     """Say that the messages in hand are in hand still, where the broker wants to be told."""
-    qos = consumer.task_consumer.channel.qos
-    renew = getattr(qos, "renew", None)
-    while renew is not None and not stopping.wait(INTERVAL):
+    channel = consumer.task_consumer.channel
+    renew = getattr(channel.qos, "renew", None)
+    while renew is not None and not stopping.wait(channel.unacked_restore_interval):
         try:
             renew()
         except consumer.connection_errors as err:

@@ -33,6 +33,11 @@ settings = celery_settings(URL)
 if not STOCK:
     settings["broker_transport"] = "workers.transport:Transport"
     settings["broker_transport_options"] |= transport.OPTIONS
+    # Quicker than in earnest: a killed worker's messages are waited for.
+    settings["broker_transport_options"] |= {
+        "visibility_timeout": 3.0,
+        "unacked_restore_interval": 0.8,
+    }
 app.conf.update(settings)
 app.conf.worker_enable_prefetch_count_reduction = False
 app.steps["consumer"].add(solo.Keeper)
