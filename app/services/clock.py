@@ -6,9 +6,10 @@ the time of the database is due when it should be, whoever stores and whoever lo
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import DateTime, func, literal, select
 from sqlalchemy.orm import Session
 
 from app.models.session import utcnow
@@ -21,3 +22,13 @@ def database_now(session: Session) -> datetime:
     now = session.scalar(select(func.clock_timestamp()))
     assert isinstance(now, datetime)
     return now
+
+
+def clock(session: Session, later: timedelta = timedelta(0)) -> Any:
+    """The same as part of a statement, so that it need not be asked for; *later* is added.
+
+    It stands still while the statement runs, and so can be looked up in an index.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return utcnow() + later
+    return func.statement_timestamp(type_=DateTime(timezone=True)) + literal(later)

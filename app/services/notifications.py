@@ -30,7 +30,7 @@ from app.notify.destinations import Destinations
 
 from . import outbox
 from .actors import Actor
-from .clock import database_now
+from .clock import clock, database_now
 from .errors import NotFound, Refused
 from .event_log import AT_ONCE
 from .platform import Platform
@@ -357,16 +357,15 @@ def tick(platform: Platform) -> int:
 
 def _due(session: Session) -> Any:
     """Heads of lanes that should have been looked at by now."""
-    now = database_now(session)
     earlier = aliased(Notification)
     return select(Notification).where(
         Notification.state == PENDING,
-        Notification.next_attempt_at <= now,
+        Notification.next_attempt_at <= clock(session),
         or_(
             Notification.attempts > 0,
             Notification.next_attempt_at > AT_ONCE,
             # A fresh one is probably on its way.
-            Notification.created_at <= now - timedelta(seconds=LOST),
+            Notification.created_at <= clock(session, -timedelta(seconds=LOST)),
         ),
         ~exists().where(
             earlier.workflow_execution_id == Notification.workflow_execution_id,

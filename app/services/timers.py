@@ -26,7 +26,7 @@ from app.core import events
 from app.models.rows import DelayedCall
 from app.models.session import Database, utcnow
 from app.services import outbox
-from app.services.clock import database_now
+from app.services.clock import clock, database_now
 from app.services.platform import Platform
 
 #: Seconds between two ticks.
@@ -131,11 +131,8 @@ def _take(database: Database, horizon: float) -> list[Message]:
     """The messages of timers that are due, each moved on so that nobody else takes it."""
     with database.read() as session:
         # Almost always there is nothing to do: find out without a lock.
-        until = database_now(session) + timedelta(seconds=horizon)
-        if (
-            session.scalar(select(DelayedCall.id).where(DelayedCall.due_at <= until).limit(1))
-            is None
-        ):
+        until = clock(session, timedelta(seconds=horizon))
+        if not session.scalar(select(DelayedCall.id).where(DelayedCall.due_at <= until).limit(1)):
             return []
     with database.sessions.begin() as session:
         now = database_now(session)

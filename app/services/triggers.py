@@ -27,7 +27,7 @@ from app.models import CronTrigger, EventTrigger, WorkflowDefinition, utcnow
 
 from . import executions, maintenance
 from .actors import Actor
-from .clock import database_now
+from .clock import clock, database_now
 from .errors import NotFound, ServiceError
 from .executions import Wanted
 from .outbox import unit_of_work
@@ -55,7 +55,7 @@ def fire_due(platform: Platform, *, now: datetime | None = None) -> int:
     with platform.database.read() as session:
         due = session.scalars(
             select(CronTrigger.id)
-            .where(CronTrigger.next_execution_time <= (now or database_now(session)))
+            .where(CronTrigger.next_execution_time <= (now or clock(session)))
             .order_by(CronTrigger.next_execution_time)
             .limit(MOST_AT_ONCE)
         ).all()
