@@ -63,7 +63,7 @@ def create_worker_app(config: Config, modules: Iterable[str] = ROLES["app"]) -> 
     )
     app.conf.beat_schedule = schedule.entries(config)
     process = Process(config)
-    app.steps["consumer"].add(solo.Keeper)
+    app.steps["consumer"].add(solo.Watch)
     for name in modules:
         importlib.import_module(f"workers.{name}").register(app, process)
 

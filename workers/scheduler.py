@@ -16,8 +16,8 @@ from app.broker import (
     Message,
 )
 from app.services import maintenance, sweeper, timers, triggers
+from workers import schedule
 from workers.process import Process
-from workers.schedule import TICK
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class StandIn(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         """Begin to watch the clock."""
-        self._timer = consumer.timer.call_repeatedly(TICK, self.look)
+        self._timer = consumer.timer.call_repeatedly(schedule.TICK, self.look)
 
     def stop(self, consumer: Any) -> None:
         """Watch no longer."""
@@ -79,14 +79,14 @@ class StandIn(bootsteps.StartStopStep):
                     "beat has not ticked for %s: ticking in its place",
                     "a day or ever" if age is None else f"{age:.0f} s",
                 )
-            intervals = {
-                SCHEDULER_RUN_DUE: TICK,
-                SCHEDULER_SWEEP: self.process.config.sweep_interval,
-            }
             self.process.broker.send(
-                Message(task=task, queue=SCHEDULER_QUEUE, options={"expires": 2 * TICK})
-                for task, seconds in intervals.items()
-                if self.process.ticks.stand_in(task, seconds=0.9 * seconds)
+                Message(
+                    task=entry["task"],
+                    queue=entry["options"]["queue"],
+                    options={"expires": entry["options"]["expires"]},
+                )
+                for entry in schedule.entries(self.process.config).values()
+                if self.process.ticks.stand_in(entry["task"], seconds=0.9 * entry["schedule"])
             )
         except (redis.exceptions.RedisError, BrokerUnavailable) as err:
             log.warning("cannot tell whether beat ticks: %s", err)

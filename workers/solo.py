@@ -97,7 +97,7 @@ def _sign_of_life() -> None:
         faulthandler.dump_traceback_later(HUNG, exit=True, file=sys.__stderr__ or 2)
 
 
-class Keeper(bootsteps.StartStopStep):
+class Watch(bootsteps.StartStopStep):
     """Keeps messages in hand and the process from hanging; only for the solo pool."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -138,7 +138,7 @@ class Keeper(bootsteps.StartStopStep):
 def _renew(consumer: Any, stopping: threading.Event) -> None:
     """Say that the messages in hand are in hand still, where the broker wants to be told."""
     channel = consumer.task_consumer.channel
-    renew = getattr(channel.qos, "renew", None)
+    renew = getattr(getattr(channel, "qos", None), "renew", None)
     while renew is not None and not stopping.wait(channel.unacked_restore_interval):
         try:
             renew()

@@ -17,6 +17,7 @@ def test_an_action_runs_and_its_result_goes_to_the_engine(bench: Bench):
     with bench.executor():
         one = bench.run("std.echo", {"output": {"list": [1, None, "ü"]}})
         event = bench.result(one)
+        bench.wait(bench.idle)
     assert event == {
         "for": "the-execution",
         "kind": "ActionCompleted",
@@ -27,7 +28,6 @@ def test_an_action_runs_and_its_result_goes_to_the_engine(bench: Bench):
     assert bench.ledger.look([one])[one] == Finished(
         {"state": "SUCCESS", "result": {"list": [1, None, "ü"]}}
     )
-    assert bench.idle()
 
 
 def test_a_doubled_message_sends_the_same_result_again_and_runs_nothing(bench: Bench):

@@ -246,6 +246,7 @@ def test_all_of_it_over_rabbitmq(on_rabbitmq: System, tmp_path: Path):
         worker.kill_all()
     [found] = system.finished(lost, seconds=60)
     assert "no worker knows of it any more" in str(found.output)
+    assert "Exception in thread" not in system.logs()
 
 
 def _finish_other(system: System, action: str) -> tuple[str, Any]:

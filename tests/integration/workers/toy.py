@@ -40,7 +40,7 @@ if not STOCK:
     }
 app.conf.update(settings)
 app.conf.worker_enable_prefetch_count_reduction = False
-app.steps["consumer"].add(solo.Keeper)
+app.steps["consumer"].add(solo.Watch)
 
 
 def apply_events(batch: Batch) -> None:
