@@ -146,7 +146,7 @@ def test_every_execution_ends_once_whatever_is_killed(
         whole.start(*victims)
         # Killed at some moment between the next end and the fifth from now.
         target = ended(whole) + chance.randint(1, 5)
-        wait_for(lambda target=target: ended(whole) >= target, seconds=40, what=whole.logs)
+        wait_for(lambda target=target: ended(whole) >= target, seconds=60, what=whole.logs)
         whole.kill(*victims)
         assert len(whole.unfinished_ids()) >= 200, "too little was in flight"
     whole.start(*victims)
