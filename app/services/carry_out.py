@@ -21,7 +21,6 @@ from app.actions.registry import CELERY_PREFIX
 from app.broker import ACTION_RUN, Message, action_queue, engine_message
 from app.core import commands as c
 from app.core import events
-from app.core.data_flow import Context
 from app.core.execution import Execution, Task
 from app.core.language.specs import WorkflowSpec
 from app.core.states import TERMINAL
@@ -130,7 +129,6 @@ class _Writer:
         #: Changes of executions that are not locked.
         self.conditional: list[Write] = []
         self.new_contexts: list[dict[str, Any]] = []
-        self.kept_contexts: list[Context] = []
         self.new_tasks: list[dict[str, Any]] = []
         self.changed_tasks: list[dict[str, Any]] = []
         self.new_actions: list[dict[str, Any]] = []
@@ -176,7 +174,6 @@ class _Writer:
         for context_id in changes.contexts:
             context = execution.contexts[context_id]
             self.new_contexts.append(mapping.context_values(context, execution.id))
-            self.kept_contexts.append(context)
         self._gather_execution(outcome)
         self.journal.append(
             journal.entry(
@@ -361,8 +358,6 @@ class _Writer:
         timers.add(self.session, chain.from_iterable(of_tasks))
         for outcome, command in self.later:
             self._carry_out(command, outcome)
-        for context in self.kept_contexts:
-            stored.keep_context(context)
         outbox.add(self.session, self.messages)
 
     def _writes(self) -> list[Write]:

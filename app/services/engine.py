@@ -247,6 +247,10 @@ def remember(platform: Platform, applied: Applied) -> None:
     """Keep what was decided for the next events of the same executions; after the commit."""
     for outcome in applied.outcomes:
         execution, lookup = outcome.execution, outcome.lookup
+        for context_id in outcome.changes.contexts:
+            # Not before the commit: a decision that is thrown away, and the one that takes its
+            # place in another process, give the same ids to different contexts.
+            stored.keep_context(execution.contexts[context_id])
         if (
             lookup.complete
             and not execution.state.terminal

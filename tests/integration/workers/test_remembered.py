@@ -33,6 +33,16 @@ pair:
     a: {action: std.noop, target: t, on-success: c}
     b: {action: std.noop, target: t, on-success: c}
     c: {join: all, action: std.noop, target: t}
+sum:
+  output: {sum: <% $.sum %>}
+  tasks:
+    a: {action: std.noop, target: t, publish: {x: <% task().result %>}, on-success: c}
+    b: {action: std.noop, target: t, publish: {y: <% task().result %>}, on-success: c}
+    c:
+      join: all
+      action: std.echo output=<% $.x + $.y %>
+      target: t
+      publish: {sum: <% task().result %>}
 many:
   output: {all: <% $.all %>}
   tasks:
@@ -111,6 +121,22 @@ def revisions(platform: Platform, run: str) -> list[int]:
     query = select(JournalEntry.revision).where(JournalEntry.workflow_execution_id == run)
     with platform.database.read() as session:
         return sorted(session.scalars(query))
+
+
+def test_a_decision_that_is_thrown_away_leaves_no_context_behind(
+    one: Platform, other: Platform
+) -> None:
+    """It gave its context the same id as the decision that came before it did."""
+    run = begun(one, "sum")
+    actions = running(one, run)
+    complete(other, run, actions["b"], 2)
+    complete(one, run, actions["a"], 1)  # on what it remembers, then anew
+    [join] = running(one, run).values()
+    with one.database.read() as session:
+        assert session.get_one(ActionExecution, join).input == {"output": 3}
+    complete(one, run, join, 3)
+    ended = read(one, run)
+    assert (ended.state, ended.output) == ("SUCCESS", {"sum": 3})
 
 
 @contextmanager
