@@ -67,9 +67,11 @@ def create_worker_app(config: Config, modules: Iterable[str] = ROLES["app"]) -> 
     for name in modules:
         importlib.import_module(f"workers.{name}").register(app, process)
 
+    @signals.worker_ready.connect(weak=False)
     @signals.worker_before_create_process.connect(weak=False)
     def freeze(**_: Any) -> None:
-        # What is there before the fork stays shared: no child's collector writes to it.
+        # What is there before the work begins need not be looked at by each collection, and what
+        # is there before a fork stays shared: no child's collector writes to it.
         gc.collect()
         gc.freeze()
 

@@ -10,7 +10,6 @@ A pool of processes is watched by the main process. Here there is none beside, a
 from __future__ import annotations
 
 import faulthandler
-import gc
 import logging
 import os
 import signal
@@ -120,9 +119,6 @@ class Watch(bootsteps.StartStopStep):
         threading.Thread(
             target=_renew, args=(consumer, self._stopping), name="renew", daemon=True
         ).start()
-        # What is there before the work begins need not be looked at by each collection.
-        gc.collect()
-        gc.freeze()
 
     def stop(self, consumer: Any) -> None:
         """Leave them: the connection is gone, or we are."""
@@ -138,12 +134,6 @@ class Watch(bootsteps.StartStopStep):
 def _renew(consumer: Any, stopping: threading.Event) -> None:
     """Say that the messages in hand are in hand still, where the broker wants to be told."""
     channel = consumer.task_consumer.channel
-    renew = getattr(getattr(channel, "qos", None), "renew", None)
+    renew = getattr(getattr(channel.connection, "cycle", None), "renew", None)
     while renew is not None and not stopping.wait(channel.unacked_restore_interval):
-        try:
-            renew()
-        except consumer.connection_errors as err:
-            # The loop that reads messages deals with the connection.
-            log.debug("could not renew the messages in hand: %s", err)
-        except RuntimeError:
-            log.debug("messages came and went while they were counted; next time")
+        renew()

@@ -271,13 +271,17 @@ class Poller(redis.MultiChannelPoller):
             except channel.connection_errors as err:
                 log.warning("could not acknowledge, they will come again: %s", err)
 
-    def maybe_restore_messages(self) -> None:
+    def renew(self) -> None:
+        """Say that the messages in hand are in hand still; may be called from any thread."""
         for channel in self._listening():
             try:
                 channel.qos.renew()
             except channel.connection_errors as err:
                 # The loop that reads messages deals with the connection.
                 log.debug("could not renew the messages in hand: %s", err)
+
+    def maybe_restore_messages(self) -> None:
+        self.renew()
         super().maybe_restore_messages()
 
 

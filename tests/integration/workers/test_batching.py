@@ -262,41 +262,40 @@ def test_nothing_is_parked_while_the_database_is_away(
         assert client.llen("parked") == 0
 
 
-@pytest.mark.parametrize("remap", [{}, {"REMAP_SIGTERM": "SIGQUIT"}], ids=["warm", "cold"])
-def test_a_shutdown_lets_the_main_process_finish_its_call(
-    start: Start, client: redis.Redis, send: Callable[..., None], remap: dict[str, str]
+@pytest.mark.parametrize(
+    ("pool", "remap", "seconds"),
+    [
+        ("prefork", {}, 20),
+        # As soon as the call has ended, not after a grace period.
+        ("solo", {}, 5),
+        ("solo", {"REMAP_SIGTERM": "SIGQUIT"}, 5),
+    ],
+    ids=["prefork", "solo", "solo, cold"],
+)
+def test_a_shutdown_finishes_the_call_and_gives_the_rest_back(
+    start: Start,
+    client: redis.Redis,
+    send: Callable[..., None],
+    pool: str,
+    remap: dict[str, str],
+    seconds: float,
 ) -> None:
-    with start(pool="solo", **remap) as worker:
+    with start(pool=pool, **remap) as worker:
         worker.ready()
         send({"n": 0, "do": "wait", "until": "go"})
         wait_for(lambda: client.llen("calls") == 1, what=worker.output)
         send(*numbered(10, 1))
+        if pool != "solo":  # which reads nothing while it works
+            wait_for(lambda: client.llen("toy") == 0, what=worker.output)
         worker.popen.terminate()
-        wait_for(lambda: " shutdown" in worker.output(), what=worker.output)
+        kind = "Cold" if remap else "Warm"
+        wait_for(lambda: f"{kind} shutdown" in worker.output(), what=worker.output)
         client.set("go", 1)
-        worker.popen.wait(5)
+        worker.popen.wait(seconds)
     assert applied(client) == ["x:0"]
     assert in_hand(client) == 0
     assert client.llen("toy") == 10
-
-
-def test_a_warm_shutdown_finishes_the_call_and_gives_the_rest_back(
-    start: Start, client: redis.Redis, send: Callable[..., None]
-) -> None:
-    with start() as worker:
-        worker.ready()
-        send({"n": 0, "do": "wait", "until": "go"})
-        wait_for(lambda: client.llen("calls") == 1, what=worker.output)
-        send(*numbered(10, 1))
-        wait_for(lambda: client.llen("toy") == 0, what=worker.output)
-        worker.popen.terminate()
-        wait_for(lambda: "Warm shutdown" in worker.output(), what=worker.output)
-        client.set("go", 1)
-        worker.popen.wait(20)
-    assert applied(client) == ["x:0"]
-    assert in_hand(client) == 0
-    assert client.llen("toy") == 10
-    with start() as worker:
+    with start(pool=pool) as worker:
         wait_for(lambda: client.llen("applied") == 11, what=worker.output)
     assert sorted(applied(client)) == sorted(f"x:{n}" for n in range(11))
 
