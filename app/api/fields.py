@@ -141,12 +141,12 @@ class DateTime(Attribute):
     doc = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$"}
 
     def show(self, value: datetime | None) -> str | None:
-        # isoformat is several times faster than strftime.
         if value is None:
             return None
         if value.tzinfo is not UTC:
             value = value.astimezone(UTC)
-        return value.replace(tzinfo=None, microsecond=0).isoformat(" ")
+        # Several times faster than strftime; the zone is left out.
+        return value.isoformat(" ", "seconds")[:19]
 
 
 class Stamp(DateTime):

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import marshmallow as ma
 from flask import request
-from sqlalchemy import ColumnElement, null
+from sqlalchemy import Column, ColumnElement, null
 
 from app.services import listing
 from app.services.errors import Refused
@@ -114,14 +114,7 @@ class ListView:
         page, fields = self.page(call, parent)
         keys = self._keys(fields, extra)
         attributes = self.schema.attributes()
-        columns = []
-        for key in keys:
-            column = self.source.column(key)
-            if column is None:
-                assert key in self.schema.constants, key
-                columns.append(null().label(key))
-            else:
-                columns.append(column.label(key))
+        columns = [_named(self.source.column(key), key) for key in keys]
         rows = listing.fetch(call.session, call.actor, self.source, page, columns, *conditions)
         showers = [attributes[key].show for key in keys]
         items = [
@@ -191,6 +184,15 @@ class ListView:
             arguments.append(("fields", ",".join(fields)))
         text = "&".join(f"{name}={quote(value, safe=_SAFE)}" for name, value in arguments)
         return f"{request.root_url}v2/{self.name}?{text}"
+
+
+@cache
+def _named(column: Column[Any] | None, name: str) -> ColumnElement[Any]:
+    """A column under the name of its attribute; null for an attribute without one.
+
+    Always the same object, so that the statement of a list can be kept.
+    """
+    return (null() if column is None else column).label(name)
 
 
 #: What stays as it is in the values of a link, so that it reads like Mistral's.

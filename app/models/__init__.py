@@ -1,6 +1,6 @@
 """Rows, and the sessions that read and write them. Knows nothing of what they mean."""
 
-from .bulk import Changed, Write, write
+from .bulk import Changed, Write, gathered, write
 from .rows import (
     ActionDefinition,
     ActionExecution,
@@ -51,6 +51,7 @@ __all__ = [
     "WorkflowExecution",
     "WorkflowSpecRow",
     "Write",
+    "gathered",
     "utcnow",
     "write",
 ]

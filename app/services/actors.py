@@ -101,13 +101,15 @@ def visible(model: type[Any], actor: Actor, *, everything: bool = True) -> Colum
 
 def visible_to(model: type[Any], project_id: Any) -> ColumnElement[bool]:
     """The condition for rows of *model* that a project sees, told by id or by a parameter."""
-    conditions = [model.project_id == project_id]
-    if hasattr(model, "scope") and not hasattr(model, "revision"):
+    # Columns of the table: with attributes of the model each row would be the ORM's to load.
+    columns: Any = model.__table__.c
+    conditions = [columns.project_id == project_id]
+    if "scope" in columns and "revision" not in columns:
         # Executions have a scope, but nothing makes them public.
-        conditions.append(model.scope == "public")
+        conditions.append(columns.scope == "public")
     if model is WorkflowDefinition:
         conditions.append(
-            model.id.in_(
+            columns.id.in_(
                 select(ResourceMember.resource_id).where(
                     ResourceMember.member_id == project_id,
                     ResourceMember.resource_type == "workflow",

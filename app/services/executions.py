@@ -19,6 +19,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy import event as listening
 from sqlalchemy.orm import Session
 
+from app.broker import Message
 from app.core import events, starting
 from app.core.data_flow import deep_merge
 from app.core.errors import RequestRefused, StateRefused
@@ -106,7 +107,14 @@ def create(
     found = stored.found_workflow(session, row)
     if row.project_id == actor.project_id:
         platform.workflows.put((actor.project_id, wanted.workflow, wanted.namespace), found)
-    return create_of(session, platform, actor, found, wanted, last=last)
+    environment = _environment(session, actor, (wanted.params or {}).get("env"))
+    created = new(platform, actor, found, wanted, environment)
+    if last:
+        outbox.write_last(session, created.writes)
+    else:
+        write(session, created.writes)
+    outbox.add(session, [created.message])
+    return created.shown
 
 
 def _like_its_source(session: Session, actor: Actor, wanted: Wanted) -> Wanted:
@@ -123,20 +131,26 @@ def _like_its_source(session: Session, actor: Actor, wanted: Wanted) -> Wanted:
     )
 
 
-def create_of(
-    session: Session,
+@dataclass(frozen=True, slots=True)
+class New:
+    """An execution that is still to be written, and the message that sets it going."""
+
+    shown: Shown
+    writes: Sequence[Write]
+    message: Message
+
+
+def new(
     platform: Platform,
     actor: Actor,
     found: FoundWorkflow,
     wanted: Wanted,
-    *,
-    last: bool = False,
-) -> Shown:
-    """Start the workflow that was *found* for what is wanted."""
+    environment: Mapping[str, Any],
+) -> New:
+    """An execution of the workflow that was *found* for what is wanted."""
     execution_id = wanted.id or str(uuid.uuid4())
     now = utcnow()
     params = wanted.params or {}
-    environment = _environment(session, actor, params.get("env"))
     start = starting.prepare(
         found,
         input=dict(wanted.input or {}),
@@ -162,12 +176,8 @@ def create_of(
     if context_id is not None:
         variables = variables_values(context_id, execution_id, start.variables)
         writes.append(Write("insert", _contexts, [variables]))
-    if last:
-        outbox.write_last(session, writes)
-    else:
-        write(session, writes)
-    outbox.add(session, [event_message(execution_id, events.ExecutionStarted())])
-    return SimpleNamespace(**values)
+    message = event_message(execution_id, events.ExecutionStarted())
+    return New(SimpleNamespace(**values), writes, message)
 
 
 def _environment(session: Session, actor: Actor, given: Any) -> Mapping[str, Any]:

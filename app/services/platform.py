@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from app.actions.registry import Registry, standard_registry
 from app.broker import Broker
@@ -14,6 +15,7 @@ from app.ledger import Ledger
 from app.models import Database
 from app.services.kept import Kept
 from app.services.remembered import Remembered
+from app.services.together import Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Platform:
     #: name, or an id, and a namespace. A project has one of a name in a namespace, so as long as
     #: its row is what it was, it is what the name means.
     workflows: Kept[tuple[str, str, str], FoundWorkflow] = field(default_factory=lambda: Kept(200))
+    #: Executions of those that are being started right now.
+    starts: Together[Any] = field(default_factory=Together)
 
     @classmethod
     def from_config(cls, config: Config) -> Platform:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import redis
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import event
+from sqlalchemy import event, text
+
+from app.broker import ENGINE_QUEUE
+from tests.servers.process import wait_until
 
 ADMIN = {"X-Roles": "admin"}
 TEXT = "version: '2.0'\nw: {{input: [a: {default}], tasks: {{t: {{action: std.noop}}}}}}\n"
@@ -50,11 +56,16 @@ def queries(app: Flask) -> Iterator[list[str]]:
     def note(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
         seen.append(statement)
 
+    def note_commit(conn: Any) -> None:
+        seen.append("COMMIT")
+
     event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine, "commit", note_commit)
     try:
         yield seen
     finally:
         event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine, "commit", note_commit)
 
 
 def test_a_second_start_reads_no_definition(app: Flask, client: FlaskClient) -> None:
@@ -134,3 +145,53 @@ def test_nothing_is_started_during_maintenance(client: FlaskClient) -> None:
         # Asking for what is so already changes nothing.
         assert ask("RUNNING").json == {"status": "RUNNING"}
         assert client.get("/maintenance").json == {"status": "RUNNING"}
+
+
+def test_starts_that_come_together_are_one_transaction(app: Flask, client: FlaskClient) -> None:
+    define(client, 1)
+    define(client, 2, namespace="n")
+    chosen = str(uuid4())
+    assert default_of(start(client)) == 1
+    assert default_of(start(client, workflow_namespace="n")) == 2
+    wanted = [{"input": {"a": 10}}, {"workflow_namespace": "n"}, {"id": chosen}]
+    with queries(app) as seen:
+        answers = started_together(app, wanted)
+    assert [default_of(each) for each in answers] == [10, 2, 1]
+    assert answers[2].json["id"] == chosen
+    assert seen.count("COMMIT") == 1
+    with redis.Redis.from_url(app.extensions["celeriac"].platform.broker.url) as broker:
+        assert broker.llen(ENGINE_QUEUE) == 5
+
+
+def test_one_that_cannot_be_started_spoils_no_other(app: Flask, client: FlaskClient) -> None:
+    define(client, 1)
+    define(client, 2, namespace="n")
+    known = start(client).json["id"]
+    start(client, workflow_namespace="n")
+    with app.extensions["celeriac"].platform.database.sessions() as session, session.begin():
+        session.execute(text("DELETE FROM workflow_definitions WHERE namespace = 'n'"))
+    wanted = [{"input": {"a": 10}}, {"workflow_namespace": "n"}, {"id": known}, {}]
+    answers = started_together(app, wanted)
+    assert [each.status_code for each in answers] == [201, 404, 201, 201]
+    assert answers[2].json["id"] == known
+    assert len(client.get("/v2/executions").json["executions"]) == 4
+
+
+def started_together(app: Flask, wanted: list[dict[str, Any]]) -> list[Any]:
+    """The answers to requests, all of which wait in line before the first is written."""
+    line = app.extensions["celeriac"].platform.starts
+    go = Event()
+    with ThreadPoolExecutor(len(wanted) + 1) as threads:
+        first = threads.submit(line.add, None, lambda _: go.wait(30))
+        try:
+            wait_for(lambda: line.busy)
+            asked = [threads.submit(start, app.test_client(), **each) for each in wanted]
+            wait_for(lambda: line.waiting == len(wanted))
+        finally:
+            go.set()
+        first.result()
+        return [each.result() for each in asked]
+
+
+def wait_for(ready: Callable[[], bool]) -> None:
+    wait_until(ready, seconds=10, what=lambda: "the requests do not come")
