@@ -19,7 +19,7 @@ from app.broker import (
 from app.config import Config
 
 #: Seconds between two looks for due timers and cron triggers.
-TICK = 1.0
+TICK = 2.0
 #: Seconds between two looks for deliveries that are to be tried again.
 NOTIFY = 2.0
 #: Seconds between two repairs of the cron triggers' mirror in RedBeat.

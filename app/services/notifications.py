@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 PENDING = "pending"
 DEAD = "dead"
+_N: Any = Notification.__table__.c
 
 #: Rows delivered under one claim.
 BATCH = 20
@@ -329,8 +330,9 @@ def tick(platform: Platform) -> int:
     """
     lanes: list[Message] = []
     with platform.database.read() as session:
-        # Almost always there is nothing to do: find out without a lock.
-        if session.scalar(_due(session).limit(1)) is None:
+        # Almost always there is nothing to do: find out without a lock, and by one index.
+        waiting = select(_N.id).where(_N.state == PENDING, _N.next_attempt_at <= clock(session))
+        if session.execute(waiting.limit(1)).first() is None:
             return 0
     with platform.database.sessions.begin() as session:
         lease = timedelta(seconds=platform.config.notify_lease_seconds)

@@ -29,10 +29,10 @@ from app.services import outbox
 from app.services.clock import clock, database_now
 from app.services.platform import Platform
 
-#: Seconds between two ticks.
-TICK = 1.0
+#: Seconds between two ticks, as beat's schedule has them.
+TICK = 2.0
 #: How many seconds ahead a tick looks: further than the next one, which may be late.
-HORIZON = 2.0
+HORIZON = 4.0
 #: Seconds after which a timer that was sent but not applied is sent again.
 AGAIN = 20.0
 #: Most timers sent at once.
@@ -132,7 +132,8 @@ def _take(database: Database, horizon: float) -> list[Message]:
     with database.read() as session:
         # Almost always there is nothing to do: find out without a lock.
         until = clock(session, timedelta(seconds=horizon))
-        if not session.scalar(select(DelayedCall.id).where(DelayedCall.due_at <= until).limit(1)):
+        due = select(_calls.c.id).where(_calls.c.due_at <= until).limit(1)
+        if session.execute(due).first() is None:
             return []
     with database.sessions.begin() as session:
         now = database_now(session)

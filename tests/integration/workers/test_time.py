@@ -117,7 +117,7 @@ def test_a_timer_whose_message_was_lost_comes_again(
     monkeypatch.setattr(timers, "AGAIN", 0.5)
     with unit_of_work(whole.platform.database, whole.platform.broker) as session:
         execution_id = whole.run("notes", {"key": "k"})
-        timers.add(session, [timer("a-timer", execution_id, None, seconds=1.5)])
+        timers.add(session, [timer("a-timer", execution_id, None, seconds=1.2 * timers.TICK)])
     assert timers.run_due(whole.platform) == 1
     whole.client.delete("engine")
     wait_for(lambda: timers.run_due(whole.platform) == 1)
@@ -145,7 +145,9 @@ def test_a_thousand_due_timers_leave_at_once_and_one_time(whole: System) -> None
     execution_id = whole.run("notes", {"key": "k"})
     whole.client.delete("engine")
     with unit_of_work(whole.platform.database, whole.platform.broker) as session:
-        made = [timer(f"timer-{n}", execution_id, None, seconds=1.2) for n in range(1000)]
+        made = [
+            timer(f"timer-{n}", execution_id, None, seconds=1.2 * timers.TICK) for n in range(1000)
+        ]
         timers.add(session, made)
     assert timers.run_due(whole.platform) == 1000
     assert timers.run_due(whole.platform) == 0
