@@ -22,7 +22,8 @@ Extra = Mapping[str, Any] | None
 
 def text_of_time(time: datetime | None) -> str | None:
     """A time as expressions and the API show it."""
-    return time.strftime("%Y-%m-%d %H:%M:%S") if time else None
+    # Several times faster than strftime; there are many.
+    return time.isoformat(" ")[:19] if time else None
 
 
 def workflow_layers(run: WorkingCopy) -> tuple[Mapping[str, Any], ...]:

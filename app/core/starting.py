@@ -14,6 +14,7 @@ from typing import Any
 from .actions import fill_input
 from .data_flow import first_oversized
 from .errors import RequestRefused
+from .evaluation import text_of_time
 from .execution import FoundWorkflow, Task
 from .expressions import Functions, View, evaluate_recursively
 from .language.specs import WorkflowSpec
@@ -104,7 +105,7 @@ def _functions(
         "spec": dict(definition.spec.raw),
         "input": dict(given),
         "params": dict(params),
-        "created_at": surroundings.now.strftime("%Y-%m-%d %H:%M:%S"),
+        "created_at": text_of_time(surroundings.now),
         "updated_at": None,
         "root_execution_id": surroundings.root_id,
     }

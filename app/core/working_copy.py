@@ -113,11 +113,7 @@ class WorkingCopy:
         self._uncounted: set[str] = set()
         self._own_actions: set[str] = set()
         self._fresh_contexts: set[str] = set()
-        self._seed = (
-            uuid.UUID(execution.id).bytes
-            if _is_uuid(execution.id)
-            else (hashlib.sha256(execution.id.encode()).digest()[:16])
-        )
+        self._seed = _seed_of(execution.id)
         self._new_names: dict[str, list[str]] = {}
         self._actions_of: dict[str, list[str]] = {}
         for task in self.execution.tasks.values():
@@ -131,8 +127,10 @@ class WorkingCopy:
     def new_id(self) -> str:
         """The next id: it derives from the execution's, so that a replay gives the same."""
         self.execution.serial += 1
-        digest = hashlib.sha256(self._seed + b"%d" % self.execution.serial).digest()
-        return str(uuid.UUID(bytes=digest[:16], version=5))
+        text = hashlib.sha256(self._seed + b"%d" % self.execution.serial).hexdigest()
+        # What uuid.UUID makes of the first 16 bytes with version=5; there are many of these.
+        variant = "89ab"[int(text[16], 16) & 3]
+        return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
     def command(self, command: Command) -> None:
         self.commands.append(command)
@@ -387,9 +385,9 @@ class WorkingCopy:
         return counts
 
 
-def _is_uuid(text: str) -> bool:
+def _seed_of(execution_id: str) -> bytes:
+    """What the ids of an execution's parts derive from."""
     try:
-        uuid.UUID(text)
+        return uuid.UUID(execution_id).bytes
     except ValueError:
-        return False
-    return True
+        return hashlib.sha256(execution_id.encode()).digest()[:16]

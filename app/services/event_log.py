@@ -19,6 +19,7 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session, aliased
 
 from app.broker import NOTIFIER_DELIVER, NOTIFY_QUEUE, Message
+from app.core.evaluation import text_of_time
 from app.core.states import TERMINAL
 from app.models import LogEvent, Notification, WorkflowExecution, Write
 from app.services import outbox, signals
@@ -113,8 +114,8 @@ def payload_of_execution(
         "project_id": execution.project_id,
         "task_execution_id": execution.task_execution_id,
         "root_execution_id": execution.root_execution_id,
-        "created_at": time_text(execution.created_at),
-        "updated_at": time_text(updated_at or execution.updated_at),
+        "created_at": text_of_time(execution.created_at),
+        "updated_at": text_of_time(updated_at or execution.updated_at),
         "event": event,
     }
 
@@ -139,18 +140,12 @@ def payload_of_task(
         "state_info": task.state_info if state_info is _UNSET else state_info,
         "type": task.type,
         "project_id": task.project_id,
-        "created_at": time_text(task.created_at),
-        "updated_at": time_text(updated_at or task.updated_at),
-        "started_at": time_text(task.started_at),
-        "finished_at": time_text(task.finished_at),
+        "created_at": text_of_time(task.created_at),
+        "updated_at": text_of_time(updated_at or task.updated_at),
+        "started_at": text_of_time(task.started_at),
+        "finished_at": text_of_time(task.finished_at),
         "event": event,
     }
-
-
-def time_text(moment: datetime | None) -> str | None:
-    """*moment* as the API and the payloads spell it."""
-    # isoformat is several times faster than strftime, and this runs for every event.
-    return None if moment is None else moment.isoformat(" ")[:19]
 
 
 def publishers_of(params: Mapping[str, Any] | None, everywhere: Sequence[Any] = ()) -> list[Any]:

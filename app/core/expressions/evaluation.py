@@ -129,7 +129,7 @@ def truthy(value: object) -> bool:
 def _evaluated(value: Any, context: Any, functions: Functions, depth: int) -> Any:
     if isinstance(value, str):
         return evaluate(value, context, functions)
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):  # A dict is told at once, a Mapping by its bases.
         if not depth:
             raise EvaluationError(f"The value is nested more than {_DEEPEST} levels deep")
         made: dict[Any, Any] | None = None
