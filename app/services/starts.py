@@ -38,14 +38,14 @@ def start(platform: Platform, actor: Actor, wanted: Wanted) -> Shown:
 
 def _start_remembered(platform: Platform, actor: Actor, wanted: Wanted) -> Shown | None:
     """The execution; None when nothing is remembered, or something has changed since."""
-    environment = (wanted.params or {}).get("env") or {}
-    if not wanted.workflow or wanted.source_execution_id or not isinstance(environment, Mapping):
+    env = (wanted.params or {}).get("env")
+    if not wanted.workflow or wanted.source_execution_id or not isinstance(env, Mapping | None):
         return None
     called = (actor.project_id, wanted.workflow, wanted.namespace)
     found = platform.workflows.get(called)
     if found is None:
         return None
-    created = executions.new(platform, actor, found, wanted, environment)
+    created = executions.new(platform, actor, found, wanted, env or {})
     conditions = [_as_it_was(found, actor), maintenance.NOT_UNDER_WAY]
     try:
         platform.starts.add(_Start(created, conditions), partial(_write, platform))

@@ -26,11 +26,14 @@ class Together(Generic[T]):
     """A line of threads, the first of which does the items of all: a group commit.
 
     Who comes alone waits for nobody. Who comes while another works waits for it, and all who have
-    come by then are served by one call. So the more come, the less each costs.
+    come by then are served by one call. So the more come, the less each costs. If that takes
+    longer than *patience* seconds, those who wait do their own: what one waits for may be of no
+    concern to another.
     """
 
-    def __init__(self, *, most: int = 50) -> None:
+    def __init__(self, *, most: int = 50, patience: float = 1.0) -> None:
         self._most = most
+        self.patience = patience
         self._lock = threading.Lock()
         self._line: list[_Place[T]] = []
         #: Somebody works.
@@ -50,13 +53,22 @@ class Together(Generic[T]):
         with self._lock:
             self._line.append(place)
             place.leads, self.busy = not self.busy, True
-        if not place.leads:
+        if not place.leads and not place.called.wait(self.patience) and not self._leave(place):
             place.called.wait()
         if place.leads:
             self._do_line(do)
         if not place.done:
-            # Together they failed, maybe because of one: each learns by itself what is wrong.
+            # It has waited for long, or together they failed: each learns by itself what is wrong.
             do([item])
+
+    def _leave(self, place: _Place[T]) -> bool:
+        """Leave the line; False if it is being done already. Who leads by now stays."""
+        with self._lock:
+            if not place.leads:
+                if place not in self._line:
+                    return False
+                self._line.remove(place)
+            return True
 
     def _do_line(self, do: Callable[[Sequence[T]], None]) -> None:
         """Do what waits, and call who comes next."""
@@ -73,7 +85,7 @@ class Together(Generic[T]):
             with self._lock:
                 following = self._line[:1]
                 self.busy = bool(following)
-            for place in following:
-                place.leads = True
+                for place in following:
+                    place.leads = True
             for place in (*batch, *following):
                 place.called.set()

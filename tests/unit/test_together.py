@@ -16,7 +16,7 @@ class Worker:
     """Notes what it is given; the item 0 lasts until it may go on, odd ones are refused."""
 
     def __init__(self) -> None:
-        self.line: Together[int] = Together(most=3)
+        self.line: Together[int] = Together(most=3, patience=30)
         self.calls: list[Sequence[int]] = []
         self.go = Event()
 
@@ -92,7 +92,23 @@ def test_what_fails_fails_alone(worker: Worker) -> None:
     assert worker.calls[-1] == [6]
 
 
-def test_each_item_is_done_once_however_many_come(worker: Worker) -> None:
+def test_who_has_waited_for_long_works_alone(worker: Worker) -> None:
+    worker.line = Together(patience=0.01)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(worker.add, 0)
+        wait_for(lambda: worker.line.busy)
+        threads.submit(worker.add, 2).result(timeout=10)
+        assert outcome(lambda: worker.add(3)) == "[3]"
+        worker.go.set()
+        first.result()
+    assert worker.calls == [[0], [2], [3]]
+    assert not worker.line.busy
+    assert worker.line.waiting == 0
+
+
+@pytest.mark.parametrize("patience", [0.0, 0.0001, 1.0])
+def test_each_item_is_done_once_however_many_come(worker: Worker, patience: float) -> None:
+    worker.line = Together(patience=patience)
     items = range(2, 2000, 2)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(worker.add, items))

@@ -126,6 +126,20 @@ def test_a_wrong_input_is_refused_again_and_again(client: FlaskClient) -> None:
         assert default_of(start(client)) == 1
 
 
+@pytest.mark.parametrize("env", ["", "nowhere", 5])
+def test_an_environment_that_is_none_is_refused_again_and_again(
+    client: FlaskClient, env: Any
+) -> None:
+    define(client, 1)
+    said = set()
+    for _ in range(2):
+        answer = start(client, params={"env": env})
+        assert answer.status_code == 400
+        said.add(answer.json["faultstring"])
+        assert default_of(start(client, params={"env": {"x": 1}})) == 1
+    assert len(said) == 1
+
+
 def test_nothing_is_started_during_maintenance(client: FlaskClient) -> None:
     def ask(status: str) -> Any:
         return client.put(
@@ -180,6 +194,7 @@ def test_one_that_cannot_be_started_spoils_no_other(app: Flask, client: FlaskCli
 def started_together(app: Flask, wanted: list[dict[str, Any]]) -> list[Any]:
     """The answers to requests, all of which wait in line before the first is written."""
     line = app.extensions["celeriac"].platform.starts
+    line.patience = 30.0
     go = Event()
     with ThreadPoolExecutor(len(wanted) + 1) as threads:
         first = threads.submit(line.add, None, lambda _: go.wait(30))
