@@ -30,9 +30,20 @@ def copy_of(record: T) -> T:
     return copied
 
 
+def values_of(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass of this module by name; what they hold is not copied."""
+    kind: Any = type(record)
+    return dict(zip(_names(kind), _values(kind)(record), strict=True))
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
+
+
 @cache
 def _values(kind: Any) -> attrgetter[Any]:
-    return attrgetter(*(each.name for each in fields(kind)))
+    return attrgetter(*_names(kind))
 
 
 @dataclass(slots=True)

@@ -7,10 +7,11 @@ SQLite has no round trips to save and takes rows as ever.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
-from itertools import chain
+from itertools import chain, count
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -90,8 +91,8 @@ def write(session: Session, writes: Sequence[Write], *, commit: bool = False) ->
     driver: Any = connection.connection.driver_connection
     with _errors_of(dialect):
         if commit and _is_idle(driver) and not any(map(_many_updates, writes)):
-            with _as_own_transaction(driver):
-                driver.execute(*_statement_of(writes, dialect))
+            with _as_own_transaction(driver), _cursor(driver, dialect) as cursor:
+                cursor.execute(*_statement_of(writes, dialect))
         else:
             _write_pipelined(driver, writes, dialect, commit=commit)
 
@@ -139,11 +140,19 @@ def _as_own_transaction(driver: Any) -> Iterator[None]:
             driver.autocommit = False
 
 
+def _cursor(driver: Any, dialect: Any) -> Any:
+    """A cursor that sends statements as they are.
+
+    The usual one looks for its own kind of parameters in each, every time when they are long.
+    """
+    return dialect.loaded_dbapi.RawCursor(driver)
+
+
 def _write_pipelined(
     driver: Any, writes: Sequence[Write], dialect: Dialect, *, commit: bool
 ) -> None:
     together = [each for each in writes if not _many_updates(each)]
-    with driver.pipeline(), driver.cursor() as cursor:
+    with driver.pipeline(), _cursor(driver, dialect) as cursor:
         if together:
             cursor.execute(*_statement_of(together, dialect))
         for each in filter(_many_updates, writes):
@@ -177,6 +186,10 @@ def _shape(write: Write) -> _Shape:
     return _Shape(write.kind, write.table, write.names, tuple(write.only_if))
 
 
+#: Where the parts of a statement take a parameter; the whole numbers them.
+_PARAMETER = re.compile("%s")
+
+
 @lru_cache(maxsize=512)
 def _text(shapes: tuple[_Shape, ...], dialect: Dialect) -> str:
     """The statement that does everything; its parameters are those that ``_parameters`` gives.
@@ -195,9 +208,10 @@ def _text(shapes: tuple[_Shape, ...], dialect: Dialect) -> str:
         last = f"SELECT {', '.join(f'1 / ({each})' for each in counted)}"
     else:
         last = parts.pop()
-    if not parts:
-        return last
-    return f"WITH {', '.join(f'w{n} AS ({part})' for n, part in enumerate(parts))} {last}"
+    if parts:
+        last = f"WITH {', '.join(f'w{n} AS ({part})' for n, part in enumerate(parts))} {last}"
+    numbers = count(1)
+    return _PARAMETER.sub(lambda _: f"${next(numbers)}", last)
 
 
 def _part(shape: _Shape, dialect: Dialect) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.sql import Select
 
 from app.core.data_flow import Context
-from app.core.execution import Action, Child, Counts, Execution, Items, Join, Task
+from app.core.execution import Action, Child, Counts, Execution, Items, Join, Task, values_of
 from app.core.states import State
 from app.models import ActionExecution, TaskExecution, WorkflowExecution
 from app.models import Context as ContextRow
@@ -72,7 +72,7 @@ def conductor_of_execution(execution: Execution) -> dict[str, Any]:
     """What the conductor remembers of an execution between decisions."""
     return {
         "launched": execution.launched,
-        "counts": asdict(execution.counts),
+        "counts": values_of(execution.counts),
         "serial": execution.serial,
         "sequence": execution.sequence,
         "log": execution.log_number,

@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 
-from app.core.execution import Action, Execution, Task
+from app.core.execution import Action, Execution, Task, copy_of
 
 #: Executions that are remembered, the most recently used ones.
 EXECUTIONS = 1000
@@ -77,16 +77,11 @@ class Remembered:
 
         *tasks* are all tasks of the execution, the later ones of an id being the newer.
         """
+        own = copy_of(execution)
+        own.updated_at, own.output = updated_at, None
+        own.tasks, own.actions, own.contexts, own.accepted_children = {}, {}, {}, {}
         kept = Known(
-            execution=replace(
-                execution,
-                updated_at=updated_at,
-                output=None,
-                tasks={},
-                actions={},
-                contexts={},
-                accepted_children={},
-            ),
+            execution=own,
             spec_id=spec_id,
             revision=revision,
             tasks={task.id: task for task in tasks},
