@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from app.models.types import dumps
 from app.services import actors, maintenance, outbox
 from app.services.actors import Actor
-from app.services.errors import InMaintenance, Refused
+from app.services.errors import Refused
 from app.services.platform import Platform
 
 from .errors import Unsupported
@@ -117,7 +117,7 @@ class Blueprint(flask_smorest.Blueprint):
         errors: Sequence[int] = (),
         short_errors: bool = False,
         session: bool = True,
-        while_paused: WhilePaused | None = None,
+        while_paused: WhilePaused = lambda _call, _status: False,
         checks_maintenance: bool = False,
         also: Mapping[int, type[Schema]] | None = None,
         example: Any = None,
@@ -196,11 +196,8 @@ def _scope(platform: Platform, session: bool, writes: bool) -> Any:
     return platform.database.read()
 
 
-def _check_maintenance(call: Call, while_paused: WhilePaused | None) -> None:
-    status = maintenance.status(call.session)
-    if status != maintenance.RUNNING:
-        if while_paused is None or not while_paused(call, status):
-            raise InMaintenance(status)
+def _check_maintenance(call: Call, while_paused: WhilePaused) -> None:
+    maintenance.require_running(call.session, unless=lambda status: while_paused(call, status))
 
 
 def _respond(result: Any, status: int) -> Response:
