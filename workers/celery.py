@@ -17,6 +17,7 @@ from celery import Celery, signals
 
 from app.broker import celery_settings
 from app.config import Config
+from app.services.ticks import TICK
 from workers import schedule, solo, transport
 from workers.process import Process
 
@@ -55,7 +56,7 @@ def create_worker_app(config: Config, modules: Iterable[str] = ROLES["app"]) -> 
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_soft_shutdown_timeout=10.0,
         beat_scheduler="redbeat.RedBeatScheduler",
-        beat_max_loop_interval=schedule.TICK,
+        beat_max_loop_interval=TICK,
         redbeat_redis_url=config.redis_url,
         redbeat_redis_options={"retry_period": 30, "socket_timeout": 10.0},
         redbeat_key_prefix="celeriac:redbeat:",

@@ -1,6 +1,6 @@
 """Beat's schedule: which of our tasks the clock sends, and how often.
 
-Beat itself needs nothing else of ours, so nothing else is imported here.
+Beat itself needs nothing else of ours, so nothing that is heavy is imported here.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from app.broker import (
     SCHEDULER_SWEEP,
 )
 from app.config import Config
+from app.services.ticks import TICK
 
-#: Seconds between two looks for due timers and cron triggers.
-TICK = 2.0
 #: Seconds between two looks for deliveries that are to be tried again.
 NOTIFY = 2.0
 #: Seconds between two repairs of the cron triggers' mirror in RedBeat.

@@ -16,6 +16,7 @@ from app.broker import (
     Message,
 )
 from app.services import maintenance, sweeper, timers, triggers
+from app.services.ticks import TICK
 from workers import schedule
 from workers.process import Process
 
@@ -58,7 +59,7 @@ class StandIn(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         """Begin to watch the clock."""
-        self._timer = consumer.timer.call_repeatedly(schedule.TICK, self.look)
+        self._timer = consumer.timer.call_repeatedly(TICK, self.look)
 
     def stop(self, consumer: Any) -> None:
         """Watch no longer."""

@@ -114,7 +114,7 @@ class ListView:
         page, fields = self.page(call, parent)
         keys = self._keys(fields, extra)
         attributes = self.schema.attributes()
-        columns = [_named(self.source.column(key), key) for key in keys]
+        columns = [self._column(key) for key in keys]
         rows = listing.fetch(call.session, call.actor, self.source, page, columns, *conditions)
         showers = [attributes[key].show for key in keys]
         items = [
@@ -125,6 +125,11 @@ class ListView:
         if items and len(items) == page.limit:
             body["next"] = self.link(call, page, items[-1]["id"], fields)
         return body
+
+    def _column(self, key: str) -> ColumnElement[Any]:
+        column = self.source.column(key)
+        assert column is not None or key in self.schema.constants, key
+        return _named(column, key)
 
     def page(self, call: Call, parent: Filter | None = None) -> tuple[Page, list[str] | None]:
         """The page that the query asks for, and the fields."""

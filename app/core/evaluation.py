@@ -22,7 +22,7 @@ Extra = Mapping[str, Any] | None
 
 def text_of_time(time: datetime | None) -> str | None:
     """A time as expressions and the API show it."""
-    # Several times faster than strftime; there are many.
+    # Several times faster than strftime, and there are many. The zone is left out.
     return time.isoformat(" ")[:19] if time else None
 
 

@@ -7,9 +7,10 @@ An event may arrive twice, late or out of order; deciding on it must stand that.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from .execution import values_of
 from .states import State
 
 
@@ -159,13 +160,9 @@ _KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in Event.__subcla
 
 def dump(event: Event) -> dict[str, Any]:
     """*event* as plain JSON data."""
-    data = asdict(event) if not isinstance(event, ActionCompleted) else _shallow(event)
-    return {"kind": type(event).__name__, **data}
-
-
-def _shallow(event: Event) -> dict[str, Any]:
     # A result may be large: it is handed on, not copied.
-    return {each.name: getattr(event, each.name) for each in fields(event)}
+    data = asdict(event) if not isinstance(event, ActionCompleted) else values_of(event)
+    return {"kind": type(event).__name__, **data}
 
 
 def load(data: Mapping[str, Any]) -> Event:

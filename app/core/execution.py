@@ -31,7 +31,7 @@ def copy_of(record: T) -> T:
 
 
 def values_of(record: Any) -> dict[str, Any]:
-    """The fields of a dataclass of this module by name; what they hold is not copied."""
+    """The fields of a dataclass by name; what they hold is not copied."""
     kind: Any = type(record)
     return dict(zip(_names(kind), _values(kind)(record), strict=True))
 

@@ -12,7 +12,7 @@ from .data_flow import deep_merge, first_oversized, publish
 from .errors import InvalidInput, RequestRefused
 from .evaluation import evaluate, outbound_view, task_view, workflow_layers
 from .execution import Action, Items, Task
-from .expressions import ExpressionError, View, language_of, truthy
+from .expressions import ExpressionError, View, is_expression, truthy
 from .policies import InvalidPolicyValue
 from .starting import plan_child
 from .states import State
@@ -144,7 +144,7 @@ def _name_of(run: WorkingCopy, task: Task, text: str) -> Any:
 
     It does not see the variables of an item (as in Mistral).
     """
-    if language_of(text) is None:
+    if not is_expression(text):
         return text
     return evaluate(run, text, task_view(run, task, context_id=task.inbound_id), task)
 

@@ -330,10 +330,11 @@ def tick(platform: Platform) -> int:
     """
     lanes: list[Message] = []
     with platform.database.read() as session:
-        # Almost always there is nothing to do: find out without a lock, and by one index.
+        # Almost always there is nothing to do: find out without a lock, and first by one index.
         waiting = select(_N.id).where(_N.state == PENDING, _N.next_attempt_at <= clock(session))
-        if session.execute(waiting.limit(1)).first() is None:
-            return 0
+        for query in (waiting, _due(session)):
+            if session.execute(query.limit(1)).first() is None:
+                return 0
     with platform.database.sessions.begin() as session:
         lease = timedelta(seconds=platform.config.notify_lease_seconds)
         until = database_now(session) + lease

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import redis
 
+#: Seconds between two looks for what is due.
+TICK = 2.0
 KEY = "celeriac:tick"
 ELECTION = "celeriac:stand-in:"
 LIFE = 24 * 3600.0

@@ -28,9 +28,8 @@ from app.models.session import Database, utcnow
 from app.services import outbox
 from app.services.clock import clock, database_now
 from app.services.platform import Platform
+from app.services.ticks import TICK
 
-#: Seconds between two ticks, as beat's schedule has them.
-TICK = 2.0
 #: How many seconds ahead a tick looks: further than the next one, which may be late.
 HORIZON = 4.0
 #: Seconds after which a timer that was sent but not applied is sent again.

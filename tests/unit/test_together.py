@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 
 from app.services.together import Together
-from tests.servers.process import wait_until
+from tests.processes import wait_for
 
 
 class Worker:
@@ -49,10 +49,6 @@ def while_one_works(worker: Worker, items: Sequence[int]) -> list[Future[None]]:
         worker.go.set()
         first.result()
         return added
-
-
-def wait_for(ready: Callable[[], bool]) -> None:
-    wait_until(ready, seconds=10, what=lambda: "the threads do not come", interval=0.001)
 
 
 def outcome(work: Callable[[], None]) -> str:

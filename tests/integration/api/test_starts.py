@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, text
 
 from app.broker import ENGINE_QUEUE
-from tests.servers.process import wait_until
+from tests.processes import wait_for
 
 ADMIN = {"X-Roles": "admin"}
 TEXT = "version: '2.0'\nw: {{input: [a: {default}], tasks: {{t: {{action: std.noop}}}}}}\n"
@@ -206,7 +206,3 @@ def started_together(app: Flask, wanted: list[dict[str, Any]]) -> list[Any]:
             go.set()
         first.result()
         return [each.result() for each in asked]
-
-
-def wait_for(ready: Callable[[], bool]) -> None:
-    wait_until(ready, seconds=10, what=lambda: "the requests do not come")

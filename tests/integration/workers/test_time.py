@@ -12,7 +12,7 @@ from sqlalchemy import delete, select, update
 from app.core.events import ExecutionStarted, Nudged
 from app.models import ActionExecution, DelayedCall, OutboxMessage, TaskExecution, WorkflowExecution
 from app.models.session import utcnow
-from app.services import sweeper, timers
+from app.services import sweeper, ticks, timers
 from app.services.carry_out import event_message, request_message
 from app.services.outbox import unit_of_work
 from app.services.timers import Timer
@@ -117,7 +117,7 @@ def test_a_timer_whose_message_was_lost_comes_again(
     monkeypatch.setattr(timers, "AGAIN", 0.5)
     with unit_of_work(whole.platform.database, whole.platform.broker) as session:
         execution_id = whole.run("notes", {"key": "k"})
-        timers.add(session, [timer("a-timer", execution_id, None, seconds=1.2 * timers.TICK)])
+        timers.add(session, [timer("a-timer", execution_id, None, seconds=1.2 * ticks.TICK)])
     assert timers.run_due(whole.platform) == 1
     whole.client.delete("engine")
     wait_for(lambda: timers.run_due(whole.platform) == 1)
@@ -146,7 +146,7 @@ def test_a_thousand_due_timers_leave_at_once_and_one_time(whole: System) -> None
     whole.client.delete("engine")
     with unit_of_work(whole.platform.database, whole.platform.broker) as session:
         made = [
-            timer(f"timer-{n}", execution_id, None, seconds=1.2 * timers.TICK) for n in range(1000)
+            timer(f"timer-{n}", execution_id, None, seconds=1.2 * ticks.TICK) for n in range(1000)
         ]
         timers.add(session, made)
     assert timers.run_due(whole.platform) == 1000
