@@ -2,11 +2,13 @@
 
 What Kombu does with each message (pop it, note that it is in hand, take the note away) is three
 round trips and several commands; here it is a share of one: a row is popped and noted together, and
-the notes of messages done with are taken away on that occasion. Three more things follow from
+the notes of messages done with are taken away on that occasion. Some more things follow from
 doing it in Redis itself:
 
 - A message is popped and noted in one step. Kombu loses those it has popped when it dies before
   it noted them; of ours only the first of a row, which woke us up, can be lost so.
+- Where messages come one at a time, nobody waits for the note: the first of a row is handed over
+  while Redis is still asked for what there is besides.
 - A worker that lives keeps telling that it has its messages in hand, and so the time after which
   they are given to another can be short. Kombu's must be longer than the longest task, since it
   is counted from the arrival, and a dead worker's messages wait for as long.
@@ -19,9 +21,10 @@ Redis, which count differently, leave ours alone. Messages themselves are as eve
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -152,25 +155,28 @@ class QoS(redis.QoS):
         """True when there is something to tell."""
         return bool(self._done)
 
-    @contextmanager
-    def telling(self) -> Iterator[list[str]]:
-        """The tags of messages done with, at most ``TOLD``; told if the block ends well."""
+    def take_done(self) -> list[str]:
+        """The tags of at most ``TOLD`` messages done with; the caller tells, or gives them back."""
         # One by one: in a pool of threads, others are done at the same time.
-        done = [self._done.popleft() for _ in range(min(TOLD, len(self._done)))]
-        try:
-            yield done
-        except BaseException:
-            self._done.extendleft(reversed(done))
-            raise
+        return [self._done.popleft() for _ in range(min(TOLD, len(self._done)))]
+
+    def untold(self, done: Sequence[str]) -> None:
+        """Give back what could not be told."""
+        self._done.extendleft(reversed(done))
 
     def tell(self) -> None:
         """Tell Redis what is done with."""
         while self._done:
-            with self.telling() as done, self.channel.conn_or_acquire() as client:
-                pipe = client.pipeline(transaction=True)
-                pipe.zrem(self.unacked_index_key, *done)
-                pipe.hdel(self.unacked_key, *done)
-                pipe.execute()
+            done = self.take_done()
+            try:
+                with self.channel.conn_or_acquire() as client:
+                    pipe = client.pipeline(transaction=True)
+                    pipe.zrem(self.unacked_index_key, *done)
+                    pipe.hdel(self.unacked_key, *done)
+                    pipe.execute()
+            except BaseException:
+                self.untold(done)
+                raise
 
     def renew(self) -> None:
         """Say that the messages in hand are in hand still."""
@@ -203,44 +209,113 @@ class QoS(redis.QoS):
         super().restore_unacked_once(stderr)
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Messages that Redis was asked for and has yet to give."""
+
+    queue: str
+    #: The one that woke us up.
+    first: Any
+    #: Tags of messages that it was told are done with.
+    done: Sequence[str]
+    #: True when the first is handed over already.
+    ahead: bool
+
+
 class Channel(transport.Channel):
     """A channel that takes messages in rows."""
 
     QoS = QoS
 
+    #: The row that its connection waits for; in Kombu's eyes it is being polled until then.
+    _row: _Row | None = None
+    #: True when the last row was but the message that had woken us up.
+    _was_alone = False
+
+    def _brpop_start(self, timeout: Any = None) -> None:
+        self._forget_row()
+        super()._brpop_start(timeout)
+
     def _brpop_read(self, **options: Any) -> bool:
-        """Read the message that woke us up, and take what more there is."""
+        """Read what came: the message that woke us up, or its row."""
         try:
-            try:
-                reply = self.client.parse_response(self.client.connection, "BRPOP", **options)
-            except self.connection_errors:
-                self.client.connection.disconnect()
-                raise
+            if self._row is None:
+                self._wake(options)
+                if self._row is not None and self._row.ahead:
+                    return True
+            self._receive_row()
+        except self.connection_errors:
+            self._forget_row()
+            self.client.connection.disconnect()
+            raise
         finally:
-            self._in_poll = None
+            if self._row is None:
+                self._in_poll = None
+        return True
+
+    def _wake(self, options: Any) -> None:
+        """Read the message that woke us up, and ask for its row."""
+        reply = self.client.parse_response(self.client.connection, "BRPOP", **options)
         if not reply:
             raise redis.Empty
         key, first = reply
         queue = redis.bytes_to_str(key).rsplit(self.sep, 1)[0]
         self._queue_cycle.rotate(queue)
-        for item in self._take(key, first):
-            message = loads(redis.bytes_to_str(item))
-            self.qos.noted = True
-            try:
-                self.connection._deliver(message, queue)
-            finally:
-                self.qos.noted = False
-        return True
+        ending = self.closed or self._closing
+        message = _read(first) if self._was_alone and not ending else None
+        row = _Row(queue, first, self.qos.take_done(), ahead=message is not None)
+        self._ask_for_row(key, row, ending)
+        if message is not None:
+            self._hand_over(message, queue)
 
-    def _take(self, key: Any, first: Any) -> Sequence[Any]:
+    def _ask_for_row(self, key: Any, row: _Row, ending: bool) -> None:
         credit = self.qos.can_consume_max_estimate()
-        more = ROW if credit is None else min(ROW, credit - 1)
-        if self.closed or self._closing:
-            more = 0
-        keys = key, self.unacked_key, self.unacked_index_key
-        with self.qos.telling() as done, self.conn_or_acquire() as client:
-            taken: Sequence[Any] = client.eval(_TAKE, 3, *keys, first, max(0, more), *done)
-        return taken
+        more = 0 if ending else ROW if credit is None else max(0, min(ROW, credit - 1))
+        self._row = row
+        self._brpop_sent_at = time.monotonic()
+        self.client.connection.send_command(
+            *("EVAL", _TAKE, 3, key, self.unacked_key, self.unacked_index_key),
+            *(row.first, more, *row.done),
+        )
+
+    def _receive_row(self) -> None:
+        """Read the row, and hand its messages over."""
+        row = self._row
+        assert row is not None
+        try:
+            items: Sequence[Any] = self.client.connection.read_response()
+        except BaseException:
+            self._forget_row()
+            raise
+        self._row = None
+        self._was_alone = items == [row.first]
+        for item in items:
+            if not row.ahead or item != row.first:
+                self._hand_over(loads(redis.bytes_to_str(item)), row.queue)
+
+    def _forget_row(self) -> None:
+        """Give up the row whose connection is gone; what it told may not have arrived."""
+        row, self._row = self._row, None
+        if row is not None:
+            self.qos.untold(row.done)
+
+    def _hand_over(self, message: Any, queue: str) -> None:
+        self.qos.noted = True
+        try:
+            self.connection._deliver(message, queue)
+        finally:
+            self.qos.noted = False
+
+
+def _read(item: Any) -> dict[str, Any] | None:
+    """A message, unless it is one that would be put aside."""
+    try:
+        message: dict[str, Any] = loads(redis.bytes_to_str(item))
+        tag = message["properties"]["delivery_tag"]
+        info = message["properties"]["delivery_info"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return message if isinstance(tag, str) and isinstance(info, dict) else None
 
 
 class Poller(redis.MultiChannelPoller):
