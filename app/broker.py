@@ -22,6 +22,8 @@ from celery import Celery
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
+from app.redis_client import Client
+
 # Names of our Celery tasks.
 ENGINE_APPLY = "celeriac.engine.apply"  #: (execution_id, event)
 ENGINE_FOREIGN = "celeriac.engine.foreign"  #: a user's Celery task ended (link, link_error)
@@ -157,7 +159,7 @@ class Broker:
         self.celery = celery
         self._redis: redis.Redis | None = None
         if url.startswith(("redis://", "rediss://")):
-            self._redis = redis.Redis.from_url(
+            self._redis = Client.from_url(
                 url,
                 socket_timeout=10.0,
                 socket_connect_timeout=5.0,

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import redis
 from redis.commands.core import Script
+
+from app.redis_client import Client
 
 #: Seconds a claim is remembered beyond its lease, so that a dead executor can be told from an
 #: action that nobody ever began.
@@ -149,7 +150,7 @@ class Ledger:
         self, url: str, *, prefix: str = "celeriac:", socket_timeout: float = 10.0
     ) -> None:
         self._prefix = prefix
-        self.client = redis.Redis.from_url(
+        self.client = Client.from_url(
             url,
             decode_responses=True,
             socket_timeout=socket_timeout,
