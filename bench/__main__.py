@@ -30,7 +30,7 @@ from bench.rows import Row
 from bench.service import Service, service
 from tests.servers import postgres, redis_server
 
-PACKAGES = ("celery", "kombu", "redis", "sqlalchemy", "psycopg", "flask", "gunicorn", "yaql")
+PACKAGES = ("celery", "kombu", "redis", "sqlalchemy", "psycopg", "flask", "granian", "yaql")
 
 
 @dataclass

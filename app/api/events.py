@@ -20,13 +20,14 @@ from app.services.live import Item, Over, Quiet
 
 from . import executions
 from .blueprint import Blueprint, Call, Schema
+from .connections import cut_who_does_not_read
 from .fields import BadValue, DateTime, Flag, Integer, Object, Text
 
 blp = Blueprint("events", __name__, url_prefix="/v2", description="What happened, and happens")
 
 #: The type that asks for a stream instead of a page.
 STREAM = "text/event-stream"
-#: Seconds that a client may take to read what was sent before its stream is cut off.
+#: Seconds for which a client may leave unread what it was sent, until its stream is cut off.
 PATIENCE = 30.0
 _HIGHEST = 2**63 - 1
 
@@ -173,10 +174,7 @@ def _stream(
     streams: live.Streams = current_app.extensions["celeriac"].streams
     with ExitStack() as taken:
         taken.enter_context(streams.one())
-        connection = request.environ.get("gunicorn.socket")
-        if connection is not None:
-            # A client that does not read must not keep a thread for ever.
-            connection.settimeout(PATIENCE)
+        cut_who_does_not_read(PATIENCE)
         response = Response(
             _texts(follow(streams), place),
             content_type=f"{STREAM}; charset=utf-8",

@@ -34,7 +34,7 @@ class Program:
     arguments: Sequence[str]
     #: A program file; None: Python.
     file: Path | None = None
-    #: The Python module to run as ``python -m``, and the function in it that is its main.
+    #: The Python module to run, and the function in it that is its main.
     module: str = ""
     function: str = "main"
     #: More environment.
@@ -43,8 +43,13 @@ class Program:
     @property
     def command(self) -> list[str]:
         """The command line that does the same."""
-        program = [str(self.file)] if self.file else [sys.executable, "-m", self.module]
-        return [*program, *self.arguments]
+        if self.file:
+            return [str(self.file), *self.arguments]
+        code = (
+            f"import sys; from {self.module} import {self.function} as main; "
+            f"sys.argv[0] = {self.module!r}; sys.exit(main())"
+        )
+        return [sys.executable, "-c", code, *self.arguments]
 
 
 def preload(modules: Sequence[str]) -> None:

@@ -28,8 +28,8 @@ PRELOADED = (
     "celery.concurrency.solo",
     "celery.worker.consumer",
     "redbeat.schedulers",
-    "gunicorn.app.wsgiapp",
-    "gunicorn.workers.gthread",
+    "granian.cli",
+    "granian.server",
     "workers.celery",
     "workers.engine",
     "workers.scheduler",
@@ -263,15 +263,14 @@ class Supervisor:
         ) -> Program:
             return Program(name=name, module=module, function=main, arguments=arguments)
 
-        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
         return [
             program(
                 "web",
-                *("app.wsgi:app", "--bind", f"{host}:{self.options.port}"),
-                *("--worker-class", "gthread", "--workers", "1", "--threads", "16"),
-                *("--timeout", "60", "--graceful-timeout", "5", "--worker-tmp-dir", _tmp()),
-                module="gunicorn.app.wsgiapp",
-                main="run",
+                *("app.wsgi:app", "--interface", "wsgi", "--http", "1", "--no-ws"),
+                *("--host", self.options.host or "0.0.0.0", "--port", str(self.options.port)),
+                *("--workers", "1", "--blocking-threads", "16", "--workers-kill-timeout", "5"),
+                module="granian.cli",
+                main="entrypoint",
             ),
             program(
                 "engine",
@@ -478,11 +477,6 @@ class Supervisor:
                     if each.pid is not None:
                         processes.signal_group(each.pid, signal.SIGKILL)
             time.sleep(LOOK / 5)
-
-
-def _tmp() -> str:
-    """Where gunicorn's workers show that they live: in memory, if there is such a place."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else os.environ.get("TMPDIR", "/tmp")
 
 
 def _tail(running: Running) -> str:

@@ -22,8 +22,8 @@ def service(tmp_path: Path, database_url: str, clean_redis_url: str) -> Iterator
         tmp_path, database_url=database_url, redis_url=clean_redis_url, **settings
     ) as celeriac:
         celeriac.start("engine", "executor", "notifier", "beat")
-        arguments = ["gunicorn", "app.wsgi:app", "--bind", f"127.0.0.1:{port}"]
-        arguments += ["--worker-class", "gthread", "--threads", "16", "--no-control-socket"]
+        arguments = ["granian", "app.wsgi:app", "--interface", "wsgi", "--port", str(port)]
+        arguments += ["--blocking-threads", "16"]
         url = f"http://127.0.0.1:{port}"
         with running(arguments, celeriac.environment, tmp_path / "web.log"):
             wait_for(lambda: _answers(url), what=celeriac.logs)

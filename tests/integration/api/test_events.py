@@ -57,8 +57,8 @@ def whole(
     port = free_port()
     web = Worker(
         [
-            *("gunicorn", "app.wsgi:app", "--bind", f"127.0.0.1:{port}"),
-            *("--worker-class", "gthread", "--threads", "8"),
+            *("granian", "app.wsgi:app", "--interface", "wsgi", "--port", str(port)),
+            *("--blocking-threads", "8"),
         ],
         system.environment,
         directory / "web.log",
