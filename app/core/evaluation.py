@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from . import expressions
@@ -20,8 +21,9 @@ from .working_copy import WorkingCopy
 Extra = Mapping[str, Any] | None
 
 
+@lru_cache(maxsize=1024)
 def text_of_time(time: datetime | None) -> str | None:
-    """A time as expressions and the API show it."""
+    """A time, in UTC, as expressions and the API show it."""
     # Several times faster than strftime, and there are many. The zone is left out.
     return time.isoformat(" ")[:19] if time else None
 

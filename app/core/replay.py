@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import cache
 from typing import Any, Protocol
 
 from . import commands as c
@@ -59,6 +60,14 @@ class Outcome:
         return self.fingerprint == self.step.fingerprint
 
 
+@cache
+def _told_of(kind: Any) -> tuple[str | None, ...]:
+    """The attributes of commands of a *kind* that a fingerprint tells; None for what they lack."""
+    names = ("action_id", "child_id", "task_id", "execution_id", "event", "state")
+    has = {each.name for each in fields(kind)}
+    return tuple(name if name in has else None for name in names)
+
+
 def fingerprint(execution: Execution, commands: Iterable[c.Command]) -> str:
     """A short text that is the same for the same decision."""
     counts = execution.counts
@@ -68,8 +77,8 @@ def fingerprint(execution: Execution, commands: Iterable[c.Command]) -> str:
     ]  # fmt: skip
     for command in commands:
         said.append(type(command).__name__)
-        for name in ("action_id", "child_id", "task_id", "execution_id", "event", "state"):
-            value = getattr(command, name, None)
+        for name in _told_of(type(command)):
+            value = getattr(command, name) if name else None
             said.append(value if isinstance(value, str) else type(value).__name__)
     return hashlib.blake2b("\n".join(map(str, said)).encode(), digest_size=8).hexdigest()
 

@@ -350,7 +350,7 @@ class WorkingCopy:
         """The environment of the root execution."""
         if self.execution.is_root:
             env = self.execution.params.get("env")
-            return env if isinstance(env, Mapping) else {}
+            return env if env and isinstance(env, (dict, Mapping)) else {}
         return self.lookup.environment()
 
     # --- the execution ------------------------------------------------------------------

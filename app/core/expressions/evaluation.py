@@ -6,6 +6,7 @@ Knows that there are two languages and which text is of which; not what they mea
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from . import jinja_language, yaql_language
@@ -156,19 +157,28 @@ def _evaluated(value: Any, context: Any, functions: Functions, depth: int) -> An
 
 def _evaluate_yaql(text: str, context: Any, functions: Functions, limits: Limits) -> Any:
     budget = Budget(limits)
+    pieces = _yaql_pieces(text)
+    if len(pieces) == 1:
+        return _yaql(pieces[0]).evaluate(context, functions, budget)
+    parts = [
+        _yaql(piece).text_form(context, functions, budget) if place % 2 else piece
+        for place, piece in enumerate(pieces)
+    ]
+    return "".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def _yaql_pieces(text: str) -> tuple[str, ...]:
+    """The one expression that a text is; or, in turns, what is text in it and what is not."""
     spans = list(_spans(text, "<%", "%>"))
-    first, last = spans[0]
-    if first == 0 and last == len(text):
-        return _yaql(text[2:-2].strip()).evaluate(context, functions, budget)
-    parts: list[str] = []
+    if spans == [(0, len(text))]:
+        return (text[2:-2].strip(),)
+    pieces = []
     at = 0
     for start, end in spans:
-        parts.append(text[at:start])
-        inner = text[start + 2 : end - 2].strip()
-        parts.append(_yaql(inner).text_form(context, functions, budget))
+        pieces += [text[at:start], text[start + 2 : end - 2].strip()]
         at = end
-    parts.append(text[at:])
-    return "".join(parts)
+    return (*pieces, text[at:])
 
 
 def _yaql(inner: str) -> yaql_language.Yaql:
