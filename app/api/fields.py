@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import marshmallow as ma
 
 from app.core.evaluation import text_of_time
+from app.models.types import loads
 from app.services.errors import Refused
 
 #: Words that mean false in a query, where clients of old send any text for true.
@@ -216,6 +218,16 @@ class Flag(Attribute):
         return text.strip().lower() not in FALSE_WORDS
 
 
+#: Most characters of a text whose shown form is remembered.
+_SHORT = 1000
+
+
+@lru_cache(maxsize=1024)
+def _shown(text: str) -> str:
+    """Stored JSON as clients know it, with spaces; many rows have the same parameters."""
+    return json.dumps(loads(text))
+
+
 class JsonString(Attribute):
     """An object, shown as a string that holds JSON; both forms are accepted."""
 
@@ -223,6 +235,12 @@ class JsonString(Attribute):
 
     def show(self, value: Any) -> str | None:
         return None if value is None else json.dumps(value)
+
+    def show_stored(self, text: str | None) -> str | None:
+        """What ``show`` gives for the value that is stored as *text*."""
+        if text is None:
+            return None
+        return _shown(text) if len(text) <= _SHORT else _shown.__wrapped__(text)
 
     def read(self, name: str, value: Any) -> Any:
         if isinstance(value, dict):

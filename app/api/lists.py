@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 from urllib.parse import quote
 
 import marshmallow as ma
+import sqlalchemy
 from flask import request
-from sqlalchemy import Column, ColumnElement, null
+from sqlalchemy import Column, ColumnElement, null, type_coerce
 
 from app.services import listing
 from app.services.errors import Refused
@@ -113,10 +114,8 @@ class ListView:
         """
         page, fields = self.page(call, parent)
         keys = self._keys(fields, extra)
-        attributes = self.schema.attributes()
-        columns = [self._column(key) for key in keys]
+        columns, showers = zip(*(self._cell(key) for key in keys), strict=True)
         rows = listing.fetch(call.session, call.actor, self.source, page, columns, *conditions)
-        showers = [attributes[key].show for key in keys]
         items = [
             {key: show(value) for key, show, value in zip(keys, showers, row, strict=True)}
             for row in rows
@@ -126,10 +125,15 @@ class ListView:
             body["next"] = self.link(call, page, items[-1]["id"], fields)
         return body
 
-    def _column(self, key: str) -> ColumnElement[Any]:
+    def _cell(self, key: str) -> tuple[ColumnElement[Any], Callable[[Any], Any]]:
+        """The column behind an attribute, and what shows a value of it."""
+        attribute = self.schema.attributes()[key]
         column = self.source.column(key)
         assert column is not None or key in self.schema.constants, key
-        return _named(column, key)
+        if type(attribute) is JsonString and column is not None:
+            # From text to text: the value itself is of no interest here.
+            return _stored(column, key), attribute.show_stored
+        return _named(column, key), attribute.show
 
     def page(self, call: Call, parent: Filter | None = None) -> tuple[Page, list[str] | None]:
         """The page that the query asks for, and the fields."""
@@ -198,6 +202,12 @@ def _named(column: Column[Any] | None, name: str) -> ColumnElement[Any]:
     Always the same object, so that the statement of a list can be kept.
     """
     return (null() if column is None else column).label(name)
+
+
+@cache
+def _stored(column: Column[Any], name: str) -> ColumnElement[Any]:
+    """The same for JSON, as the text that is stored."""
+    return type_coerce(column, sqlalchemy.Text).label(name)
 
 
 #: What stays as it is in the values of a link, so that it reads like Mistral's.

@@ -76,8 +76,9 @@ def fingerprint(execution: Execution, commands: Iterable[c.Command]) -> str:
         counts.incomplete, counts.waiting, counts.paused, counts.unhandled, counts.held,
     ]  # fmt: skip
     for command in commands:
-        said.append(type(command).__name__)
-        for name in _told_of(type(command)):
+        kind: Any = type(command)
+        said.append(kind.__name__)
+        for name in _told_of(kind):
             value = getattr(command, name) if name else None
             said.append(value if isinstance(value, str) else type(value).__name__)
     return hashlib.blake2b("\n".join(map(str, said)).encode(), digest_size=8).hexdigest()
