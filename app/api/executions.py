@@ -9,7 +9,7 @@ from typing import Any
 import marshmallow as ma
 from flask.views import MethodView
 from sqlalchemy import Text as SQLText
-from sqlalchemy import bindparam, select, type_coerce
+from sqlalchemy import and_, bindparam, exists, select, type_coerce
 
 from app.core.data_flow import deep_merge
 from app.core.states import State
@@ -218,10 +218,16 @@ class ExecutionOne(MethodView):
                 if each not in known:
                     raise Refused(f"Field '{each}' does not exist.")
             keys = [key for key in _ALL if key == "id" or key in fields]
-        row = listing.one(call.session, call.actor, LIST.source, id, columns(keys))
+        asked = columns(keys)
+        wants_published = not fields or "published_global" in fields
+        if wants_published:
+            # Few publish for all: one question for everybody else.
+            asked.append(_HAS_PUBLISHED)
+        row = listing.one(call.session, call.actor, LIST.source, id, asked)
         shown = Execution.show(row, keys)
-        if not fields or "published_global" in fields:
-            shown["published_global"] = JsonString().show(_published_global(call, id))
+        if wants_published:
+            published = _published_global(call, id) if row.has_published else {}
+            shown["published_global"] = JsonString().show(published)
         return shown
 
     @blp.operation(
@@ -389,14 +395,16 @@ def _environment(params: Any) -> dict[str, Any]:
     return env
 
 
+_PUBLISHES = and_(
+    _T.published_global.is_not(None), type_coerce(_T.published_global, SQLText) != "{}"
+)
 _PUBLISHED = (
     select(_T.published_global)
-    .where(
-        _T.workflow_execution_id == bindparam("id"),
-        _T.published_global.is_not(None),
-        type_coerce(_T.published_global, SQLText) != "{}",
-    )
+    .where(_T.workflow_execution_id == bindparam("id"), _PUBLISHES)
     .order_by(_T.finished_at, _T.number)
+)
+_HAS_PUBLISHED: Any = (
+    exists().where(_T.workflow_execution_id == _E.id, _PUBLISHES).label("has_published")
 )
 
 
