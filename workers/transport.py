@@ -232,6 +232,11 @@ class Channel(transport.Channel):
     #: True when the last row was but the message that had woken us up.
     _was_alone = False
 
+    @property
+    def awaits_row(self) -> bool:
+        """True while Redis is asked for messages and has yet to answer."""
+        return self._row is not None
+
     def _brpop_start(self, timeout: Any = None) -> None:
         self._forget_row()
         super()._brpop_start(timeout)
@@ -341,6 +346,9 @@ class Poller(redis.MultiChannelPoller):
     def _tell(self) -> None:
         self._will_tell = False
         for channel in self._listening():
+            if channel.awaits_row:
+                # Else the end of a message could be told before it is noted to be in hand.
+                continue
             try:
                 channel.qos.tell()
             except channel.connection_errors as err:
