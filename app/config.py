@@ -48,6 +48,9 @@ class Config:
     info_file: str = ""
     #: Comma separated origins that browsers may call from.
     cors_origins: tuple[str, ...] = ()
+    #: Comma separated addresses of proxies that are believed when they say that they were asked
+    #: over HTTPS (``X-Forwarded-Proto``), so that links say so too; ``*``: whoever calls.
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
 
     # --- engine ----------------------------------------------------------------------------
     #: Largest input, output, params or published value in KiB; -1: no limit.
@@ -180,7 +183,7 @@ class Config:
         """The settings that the environment holds; the only reader of it.
 
         ``CELERIAC_<NAME>`` sets a setting, ``CELERIAC_<NAME>_FILE`` names a file that holds it.
-        Hosts that give ``DATABASE_URL`` and ``REDIS_URL`` are understood.
+        Hosts that give ``DATABASE_URL``, ``REDIS_URL`` and ``FORWARDED_ALLOW_IPS`` are understood.
         """
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
@@ -197,6 +200,9 @@ class Config:
                 values[each.name] = _parse(each.name, types[each.name], text)
         if "database_url" not in values and environ.get("DATABASE_URL"):
             values["database_url"] = environ["DATABASE_URL"]
+        if "trusted_proxies" not in values and environ.get("FORWARDED_ALLOW_IPS"):
+            allowed = environ["FORWARDED_ALLOW_IPS"]
+            values["trusted_proxies"] = _parse("trusted_proxies", types["trusted_proxies"], allowed)
         if environ.get("REDIS_URL"):
             values.setdefault("broker_url", environ["REDIS_URL"])
             values.setdefault("redis_url", environ["REDIS_URL"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import flask_smorest
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.api import documentation, errors, examples, resources
 from app.api.errors import Unsupported
@@ -16,6 +18,9 @@ from app.config import Config
 from app.services.live import Streams
 from app.services.platform import Platform
 from app.web import pages
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 #: What the OpenAPI document says of the whole.
 _DOCUMENT = {
@@ -46,6 +51,7 @@ def create_app(config: Config, *, platform: Platform | None = None) -> Flask:
     app.config.update(_DOCUMENT, MAX_CONTENT_LENGTH=config.max_body_bytes)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
+    app.wsgi_app = _behind(app.wsgi_app, config.trusted_proxies)  # type: ignore[method-assign]
     app.before_request(_refuse_what_is_never_served)
     if config.cors_origins:
         app.after_request(_cross_origin(frozenset(config.cors_origins)))
@@ -59,6 +65,22 @@ def create_app(config: Config, *, platform: Platform | None = None) -> Flask:
     app.register_blueprint(documentation.blp)
     app.register_blueprint(pages.blueprint)
     return app
+
+
+def _behind(serve: WSGIApplication, proxies: Collection[str]) -> WSGIApplication:
+    """The same behind *proxies*: links have the scheme by which the outermost was asked.
+
+    Who calls is the proxy still: without authentication only this machine is answered.
+    """
+    forwarded = ProxyFix(serve, x_for=0, x_proto=1)
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        known = "*" in proxies or environ.get("REMOTE_ADDR") in proxies
+        if known and "HTTP_X_FORWARDED_PROTO" in environ:
+            return forwarded(environ, start_response)
+        return serve(environ, start_response)
+
+    return answer
 
 
 def _refuse_what_is_never_served() -> Response | None:
