@@ -60,7 +60,9 @@ def _local(address: str | None) -> bool:
     if not address:
         return True
     try:
-        return ipaddress.ip_address(address).is_loopback
+        found = ipaddress.ip_address(address)
+        # One of version 4 at a socket of version 6.
+        return (getattr(found, "ipv4_mapped", None) or found).is_loopback
     except ValueError:
         return False
 

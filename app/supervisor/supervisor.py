@@ -267,7 +267,7 @@ class Supervisor:
             program(
                 "web",
                 *("app.wsgi:app", "--interface", "wsgi", "--http", "1", "--no-ws"),
-                *("--host", self.options.host or "0.0.0.0", "--port", str(self.options.port)),
+                *("--host", self._address(), "--port", str(self.options.port)),
                 *("--workers", "1", "--blocking-threads", "16", "--workers-kill-timeout", "5"),
                 module="granian.cli",
                 main="entrypoint",
@@ -298,6 +298,15 @@ class Supervisor:
             ),
             program("beat", "-A", "workers.celery:beat", "beat", "--loglevel", "INFO"),
         ]
+
+    def _address(self) -> str:
+        """The address to listen at: the server takes no names."""
+        host = self.options.host or "0.0.0.0"
+        try:
+            found = socket.getaddrinfo(host, self.options.port, type=socket.SOCK_STREAM)
+        except OSError as err:
+            raise NotStarted(f"there is no address {host!r} to listen at: {err}") from err
+        return str(found[0][4][0])
 
     def _start(self, program: Program) -> None:
         log = self.data / "logs" / f"{program.name}.log"

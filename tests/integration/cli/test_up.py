@@ -299,7 +299,7 @@ def test_with_exit_it_ends_as_the_execution_did(tmp_path: Path) -> None:
     done = subprocess.run(
         command(
             *("up", "--data", str(tmp_path / "data"), "--port", str(free_port())),
-            *("--run", str(path), "--exit", "--json"),
+            *("--host", "localhost", "--run", str(path), "--exit", "--json"),
         ),
         cwd=tmp_path,
         env=environment(),
@@ -310,3 +310,22 @@ def test_with_exit_it_ends_as_the_execution_did(tmp_path: Path) -> None:
     )
     assert done.returncode == 1, done.stderr
     assert json.loads(done.stdout)["state"] == "ERROR"
+
+
+def test_a_name_that_is_no_address_is_told(tmp_path: Path) -> None:
+    done = subprocess.run(
+        command(
+            *("up", "--data", str(tmp_path / "data"), "--port", str(free_port())),
+            *("--host", "no.such.host.invalid", "--run", "-", "--exit"),
+        ),
+        cwd=tmp_path,
+        env=environment(),
+        input="version: '2.0'\nw:\n  tasks:\n    t:\n      action: std.noop\n",
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no.such.host.invalid" in done.stderr
+    assert "Traceback" not in done.stderr
