@@ -22,7 +22,7 @@ from celery import Celery
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from app.redis_client import Client
+from app import redis_client
 
 # Names of our Celery tasks.
 ENGINE_APPLY = "celeriac.engine.apply"  #: (execution_id, event)
@@ -159,13 +159,7 @@ class Broker:
         self.celery = celery
         self._redis: redis.Redis | None = None
         if url.startswith(("redis://", "rediss://")):
-            self._redis = Client.from_url(
-                url,
-                socket_timeout=10.0,
-                socket_connect_timeout=5.0,
-                socket_keepalive=True,
-                health_check_interval=25,
-            )
+            self._redis = redis_client.client(url)
 
     def send(self, messages: Iterable[Message]) -> None:
         """Send *messages* in order; raise BrokerUnavailable if the broker does not take them all.

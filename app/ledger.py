@@ -15,7 +15,7 @@ from typing import Any
 
 from redis.commands.core import Script
 
-from app.redis_client import Client
+from app import redis_client
 
 #: Seconds a claim is remembered beyond its lease, so that a dead executor can be told from an
 #: action that nobody ever began.
@@ -150,14 +150,7 @@ class Ledger:
         self, url: str, *, prefix: str = "celeriac:", socket_timeout: float = 10.0
     ) -> None:
         self._prefix = prefix
-        self.client = Client.from_url(
-            url,
-            decode_responses=True,
-            socket_timeout=socket_timeout,
-            socket_connect_timeout=5.0,
-            socket_keepalive=True,
-            health_check_interval=25,
-        )
+        self.client = redis_client.client(url, decode_responses=True, socket_timeout=socket_timeout)
         self._claim: Script = self.client.register_script(_CLAIM)
         self._renew: Script = self.client.register_script(_RENEW)
         self._beat: Script = self.client.register_script(_BEAT)

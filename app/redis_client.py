@@ -15,8 +15,19 @@ from typing import Any
 import redis
 
 
-class Client(redis.Redis):
-    """A client that keeps its connections at hand. Making one opens none."""
+def client(url: str, **settings: Any) -> redis.Redis:
+    """A client of the server at *url* with redis-py's *settings*. Opens no connection."""
+    usual = {
+        "socket_timeout": 10.0,
+        "socket_connect_timeout": 5.0,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+    }
+    return _Client.from_url(url, **(usual | settings))
+
+
+class _Client(redis.Redis):
+    """A client that keeps its connections at hand."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)

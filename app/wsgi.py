@@ -5,16 +5,12 @@ Any other WSGI server does as well.
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
-import signal
-import sys
 
 from app.config import Config
 from app.factory import create_app
-
-_PR_SET_PDEATHSIG = 1
+from app.parent import end_with_parent
 
 
 def end_with_server() -> None:
@@ -23,9 +19,9 @@ def end_with_server() -> None:
     Granian's would go on without it, and keep the port from whoever is started next.
     """
     main = multiprocessing.parent_process()
-    if main is None or sys.platform != "linux":
+    if main is None:
         return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    end_with_parent()
     if os.getppid() != main.pid:
         raise SystemExit("the server's main process is gone")
 

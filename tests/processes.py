@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import requests
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,6 +86,26 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.popen.kill()
             raise AssertionError(f"it did not end:\n{self.output()}") from None
+
+
+#: How a web server of ours is started; a port is still to be told.
+WEB = ("granian", "app.wsgi:app", "--interface", "wsgi")
+
+
+def answers(port: int) -> bool:
+    """True when a web server of ours listens on *port*."""
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+@contextmanager
+def serving(port: int, environment: Mapping[str, str], log: Path, *more: str) -> Iterator[Worker]:
+    """A web server on *port*, with *more* arguments, once it answers."""
+    with running([*WEB, "--port", str(port), *more], environment, log) as server:
+        wait_for(lambda: answers(port), seconds=60, what=server.output)
+        yield server
 
 
 @contextmanager

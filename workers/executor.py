@@ -16,7 +16,6 @@ What holds whatever happens:
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
@@ -24,7 +23,6 @@ import queue
 import secrets
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -57,6 +55,7 @@ from app.broker import (
 from app.config import Config
 from app.core.states import State
 from app.ledger import Claimed, Expired, Finished, Ledger, Stopped
+from app.parent import end_with_parent
 from workers.pools import Pools
 from workers.process import Process
 
@@ -653,6 +652,5 @@ def register(app: Celery, process: Process) -> None:
     @signals.worker_process_init.connect(weak=False)
     def begin(**_: Any) -> None:
         executor.forget()
-        if sys.platform == "linux":
-            # A process of the pool must not outlive the one that renews its leases.
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        # A process of the pool must not outlive the one that renews its leases.
+        end_with_parent()

@@ -244,11 +244,8 @@ class Channel(transport.Channel):
     def _brpop_read(self, **options: Any) -> bool:
         """Read what came: the message that woke us up, or its row."""
         try:
-            if self._row is None:
-                self._wake(options)
-                if self._row is not None and self._row.ahead:
-                    return True
-            self._receive_row()
+            if self._row is not None or not self._wake(options):
+                self._receive_row()
         except self.connection_errors:
             self._forget_row()
             self.client.connection.disconnect()
@@ -258,8 +255,8 @@ class Channel(transport.Channel):
                 self._in_poll = None
         return True
 
-    def _wake(self, options: Any) -> None:
-        """Read the message that woke us up, and ask for its row."""
+    def _wake(self, options: Any) -> bool:
+        """Read the message that woke us up, and ask for its row; True if it is handed over."""
         reply = self.client.parse_response(self.client.connection, "BRPOP", **options)
         if not reply:
             raise redis.Empty
@@ -272,6 +269,7 @@ class Channel(transport.Channel):
         self._ask_for_row(key, row, ending)
         if message is not None:
             self._hand_over(message, queue)
+        return row.ahead
 
     def _ask_for_row(self, key: Any, row: _Row, ending: bool) -> None:
         credit = self.qos.can_consume_max_estimate()

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import redis
 
-from app.redis_client import Client
+from app import redis_client
 
 
 @pytest.fixture
 def client(clean_redis_url: str) -> Iterator[redis.Redis]:
-    client = Client.from_url(clean_redis_url, decode_responses=True, client_name="ours")
+    client = redis_client.client(clean_redis_url, decode_responses=True, client_name="ours")
     yield client
     client.close()
 

@@ -16,7 +16,7 @@ import requests
 from sqlalchemy import func, select
 
 from app.models import LogEvent
-from tests.processes import Worker, wait_for
+from tests.processes import WEB, Worker, wait_for
 from tests.servers import Databases
 from tests.servers.process import free_port
 from tests.system import System
@@ -56,10 +56,7 @@ def whole(
     system.define(WORKFLOWS)
     port = free_port()
     web = Worker(
-        [
-            *("granian", "app.wsgi:app", "--interface", "wsgi", "--port", str(port)),
-            *("--blocking-threads", "8"),
-        ],
+        [*WEB, "--port", str(port), "--blocking-threads", "8"],
         system.environment,
         directory / "web.log",
     )

@@ -5,33 +5,15 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
-from tests.processes import Worker, running, wait_for
+from tests.processes import answers, serving, wait_for
 from tests.servers.process import free_port
 
 WORKFLOW = "version: '2.0'\nwörk:\n  tasks:\n    one:\n      action: std.noop\n"
-
-
-@contextmanager
-def serving(port: int, environment: dict[str, str], log: Path) -> Iterator[Worker]:
-    """The server on *port*, once it answers."""
-    arguments = ["granian", "app.wsgi:app", "--interface", "wsgi", "--port", str(port)]
-    with running(arguments, environment, log) as server:
-        wait_for(lambda: _answers(port), seconds=60, what=server.output)
-        yield server
-
-
-def _answers(port: int) -> bool:
-    try:
-        return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok
-    except requests.ConnectionError:
-        return False
 
 
 @pytest.fixture
@@ -72,7 +54,7 @@ def test_when_its_main_process_is_killed_the_port_is_free_again(
     port = free_port()
     with serving(port, environment, tmp_path / "first.log") as first:
         first.kill()
-        wait_for(lambda: not _answers(port), what=first.output)
+        wait_for(lambda: not answers(port), what=first.output)
     with serving(port, environment, tmp_path / "second.log") as second:
         second.stop()
         assert second.popen.returncode == 0
@@ -82,18 +64,18 @@ def test_it_ends_although_somebody_follows_a_stream(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     port = free_port()
-    arguments = ["granian", "app.wsgi:app", "--interface", "wsgi", "--port", str(port)]
-    arguments += ["--workers-kill-timeout", "1"]
-    with running(arguments, environment, tmp_path / "web.log") as server:
-        wait_for(lambda: _answers(port), seconds=60, what=server.output)
-        with requests.get(
+    log = tmp_path / "web.log"
+    with (
+        serving(port, environment, log, "--workers-kill-timeout", "1") as server,
+        requests.get(
             f"http://127.0.0.1:{port}/v2/events",
             headers={"Accept": "text/event-stream"},
             stream=True,
             timeout=10,
-        ) as stream:
-            assert next(stream.iter_lines()) == b"retry: 1000"
-            began = time.monotonic()
-            server.popen.send_signal(signal.SIGTERM)
-            assert server.popen.wait(20) == 0
-            assert time.monotonic() - began < 15
+        ) as stream,
+    ):
+        assert next(stream.iter_lines()) == b"retry: 1000"
+        began = time.monotonic()
+        server.popen.send_signal(signal.SIGTERM)
+        assert server.popen.wait(20) == 0
+        assert time.monotonic() - began < 15

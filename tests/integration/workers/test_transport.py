@@ -6,15 +6,14 @@ import selectors
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
 import redis
 
-from app.broker import Broker, Message
-from tests.processes import Worker, running, wait_for
+from tests.integration.workers.conftest import Send, Start
+from tests.processes import wait_for
 
 
 class Between:
@@ -76,52 +75,24 @@ def between(clean_redis_url: str) -> Iterator[Between]:
     between.close()
 
 
-@pytest.fixture
-def client(clean_redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(clean_redis_url, decode_responses=True) as client:
-        yield client
-
-
-@pytest.fixture
-def broker(clean_redis_url: str) -> Iterator[Broker]:
-    broker = Broker(clean_redis_url)
-    yield broker
-    broker.close()
-
-
-@contextmanager
-def worker(url: str, log: Path) -> Iterator[Worker]:
-    arguments = [
-        *("celery", "-A", "tests.integration.workers.toy", "worker", "-Q", "toy"),
-        *("--pool", "solo", "--prefetch-multiplier", "300", "-l", "INFO"),
-        *("--without-gossip", "--without-mingle", "--without-heartbeat"),
-    ]
-    with running(arguments, {"TOY_REDIS_URL": url}, log) as worker:
-        worker.ready()
-        yield worker
-
-
-def event(n: int, **extra: str) -> Message:
-    return Message(task="toy.apply", queue="toy", args=["x", {"n": n, **extra}])
-
-
 def applied(client: redis.Redis) -> list[str]:
     return client.lrange("applied", 0, -1)
 
 
 def test_who_comes_alone_does_not_wait_until_redis_has_noted_it(
-    between: Between, client: redis.Redis, broker: Broker, tmp_path: Path
+    between: Between, client: redis.Redis, send: Send, start: Start
 ) -> None:
-    with worker(between.url, tmp_path / "worker.log") as it:
-        broker.send([event(1)])
+    with start(pool="solo", TOY_REDIS_URL=between.url) as it:
+        it.ready()
+        send({"n": 1})
         wait_for(lambda: applied(client) == ["x:1"], what=it.output)
         wait_for(lambda: client.hlen("celeriac.in_hand") == 0, what=it.output)
         between.keep_back.set()
-        broker.send([event(2)])
+        send({"n": 2})
         wait_for(lambda: applied(client) == ["x:1", "x:2"], what=it.output)
         assert client.hlen("celeriac.in_hand") == 1
         # What came of it is never heard: it must not hinder what comes later, nor be lost.
-        broker.send([event(3), event(4)])
+        send({"n": 3}, {"n": 4})
         between.cut()
         wait_for(lambda: {"x:3", "x:4"} <= set(applied(client)), what=it.output)
         wait_for(lambda: client.hlen("celeriac.in_hand") == 0, what=it.output)
@@ -129,33 +100,36 @@ def test_who_comes_alone_does_not_wait_until_redis_has_noted_it(
 
 
 def test_who_came_alone_is_in_hand_when_its_worker_dies(
-    client: redis.Redis, broker: Broker, clean_redis_url: str, tmp_path: Path
+    client: redis.Redis, send: Send, start: Start
 ) -> None:
-    with worker(clean_redis_url, tmp_path / "first.log") as first:
-        broker.send([event(1)])
+    with start(pool="solo") as first:
+        first.ready()
+        send({"n": 1})
         wait_for(lambda: applied(client) == ["x:1"], what=first.output)
         wait_for(lambda: client.hlen("celeriac.in_hand") == 0, what=first.output)
-        broker.send([event(2, do="wait", until="go")])
+        send({"n": 2, "do": "wait", "until": "go"})
         wait_for(lambda: client.llen("calls") == 2, what=first.output)
         first.kill()
     assert client.hlen("celeriac.in_hand") + client.llen("toy") == 1
     client.set("go", 1)
-    with worker(clean_redis_url, tmp_path / "second.log") as second:
+    with start(pool="solo") as second:
+        second.ready()
         wait_for(lambda: applied(client) == ["x:1", "x:2"], what=second.output)
         wait_for(lambda: client.hlen("celeriac.in_hand") == 0, what=second.output)
 
 
 def test_what_cannot_be_read_is_put_aside_wherever_it_stands(
-    client: redis.Redis, broker: Broker, clean_redis_url: str, tmp_path: Path
+    client: redis.Redis, send: Send, start: Start
 ) -> None:
-    with worker(clean_redis_url, tmp_path / "worker.log") as it:
+    with start(pool="solo") as it:
+        it.ready()
         for n in range(3):
-            broker.send([event(n)])
+            send({"n": n})
             wait_for(lambda n=n: f"x:{n}" in applied(client), what=it.output)
             client.lpush("toy", ["no JSON", '{"properties": []}', "7"][n])
             wait_for(
                 lambda n=n: client.llen("celeriac.in_hand.unreadable") == n + 1, what=it.output
             )
-        broker.send([event(9)])
+        send({"n": 9})
         wait_for(lambda: "x:9" in applied(client), what=it.output)
         assert "Traceback" not in it.output()
