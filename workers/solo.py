@@ -40,6 +40,11 @@ def is_solo(pool: Any) -> bool:
 # --- children ---------------------------------------------------------------------------------
 
 
+#: Held by the thread that renews while it does: what it has locked just then (a pool of
+#: connections, a module that it imports) would stay locked for ever in a child.
+_renewing = threading.Lock()
+
+
 class ChildLost(Exception):
     """A child of this process died, or was killed since it took too long."""
 
@@ -52,7 +57,8 @@ def call_apart(call: Callable[[], T], *, seconds: float) -> T:
     """
     _sign_of_life()
     reader, writer = connection.Pipe(duplex=False)
-    pid = os.fork()
+    with _renewing:
+        pid = os.fork()
     if pid == 0:
         _be_the_child(call, writer)
     writer.close()
@@ -136,4 +142,5 @@ def _renew(consumer: Any, stopping: threading.Event) -> None:
     channel = consumer.task_consumer.channel
     renew = getattr(getattr(channel.connection, "cycle", None), "renew", None)
     while renew is not None and not stopping.wait(channel.unacked_restore_interval):
-        renew()
+        with _renewing:
+            renew()
