@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +128,29 @@ class System:
         self.platform.database.engine.dispose()
 
     def logs(self) -> str:
-        """The end of what each process said."""
-        return "\n\n".join(
-            f"--- {path.name}\n" + "\n".join(path.read_text().splitlines()[-25:])
+        """The end of what each process said, and what the living ones are doing."""
+        for role, worker in self.workers.items():
+            if role != "beat" and worker.popen.poll() is None:
+                # Celery's workers answer it with the stack of each thread.
+                worker.popen.send_signal(signal.SIGUSR1)
+                with suppress(AssertionError):
+                    wait_for(partial(_has_told, worker), seconds=2.0)
+        return f"in hand: {self.in_hand()}\n\n" + "\n\n".join(
+            f"--- {path.name}\n" + "\n".join(path.read_text().splitlines()[-120:])
             for path in sorted(self.directory.glob("*.log"))
         )
+
+    def in_hand(self) -> list[str]:
+        """Messages that workers have, and how many seconds ago they last said so."""
+        seconds, microseconds = self.client.time()  # type: ignore[misc]
+        now = seconds + microseconds / 1e6
+        notes: Any = self.client.hgetall("celeriac.in_hand")
+        since: Any = self.client.zrange("celeriac.in_hand.since", 0, -1, withscores=True)
+        ages = {tag: now - then for tag, then in since}
+        return [
+            f"{json.loads(note)[0]['headers'].get('task')} {tag} {ages.get(tag, '?'):.4} s"
+            for tag, note in notes.items()
+        ]
 
     # --- executions ------------------------------------------------------------------------
 
@@ -217,6 +238,10 @@ class System:
         """All action executions."""
         with self.platform.database.read() as session:
             return list(session.scalars(select(ActionExecution)))
+
+
+def _has_told(worker: Worker) -> bool:
+    return "LOCAL VARIABLES" in worker.output()
 
 
 @contextmanager
