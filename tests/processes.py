@@ -56,12 +56,11 @@ class Worker:
 
     def ready(self) -> None:
         """Return when it takes messages."""
-        seen = self.output().count(" ready.")
         wait_for(
-            lambda: self.output().count(" ready.") > 0 or self.popen.poll() is not None,
+            lambda: " ready." in self.output() or self.popen.poll() is not None,
             what=self.output,
         )
-        assert self.popen.poll() is None, (seen, self.output())
+        assert self.popen.poll() is None, (self.popen.returncode, self.output())
 
     def stop(self) -> None:
         """End it in good order."""

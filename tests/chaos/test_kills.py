@@ -123,7 +123,8 @@ def check(whole: System, ids: list[str]) -> None:
         if executions[each].state != "SUCCESS":
             cause = executions[each].state_info or ""
             assert "The executor died" in cause or "cannot be re-run safely" in cause
-    wait_for(lambda: whole.client.hlen("celeriac.in_hand") == 0, what=whole.logs)
+    # Those of the killed come again when they have been silent for 15 s, and somebody looks.
+    wait_for(lambda: whole.client.hlen("celeriac.in_hand") == 0, seconds=40, what=whole.logs)
 
 
 def outbox(whole: System) -> int:
