@@ -130,7 +130,8 @@ class System:
     def logs(self) -> str:
         """The end of what each process said, and what the living ones are doing."""
         for role, worker in self.workers.items():
-            if role != "beat" and worker.popen.poll() is None:
+            # Before it is ready the signal would end it, and beat at any time.
+            if role != "beat" and worker.popen.poll() is None and " ready." in worker.output():
                 # Celery's workers answer it with the stack of each thread.
                 worker.popen.send_signal(signal.SIGUSR1)
                 with suppress(AssertionError):
