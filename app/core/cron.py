@@ -17,7 +17,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from croniter import CroniterBadDateError, CroniterError, croniter
+from croniter import CroniterBadDateError, croniter
 
 from .errors import RequestRefused
 
@@ -73,9 +73,8 @@ def check_pattern(pattern: str) -> None:
 def next_time(pattern: str, *, after: datetime, zone: str = "UTC") -> datetime:
     """The first time later than *after* at which *pattern* matches, in UTC.
 
-    *zone* is for patterns that name none.
-
-    Raises InvalidPattern also when the pattern can be read but never matches.
+    *zone* is for patterns that name none. Raises as ``check_pattern`` does, and InvalidPattern also
+    when the pattern can be read but never matches.
     """
     own_zone, fields = split(pattern)
     place = find_zone(own_zone if own_zone is not None else zone)
@@ -99,7 +98,8 @@ def next_slot(pattern: str, *, slot: datetime, now: datetime, zone: str = "UTC")
 def _read(pattern: str, start: datetime) -> croniter:
     try:
         found = croniter(pattern, start)
-    except (CroniterError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, OverflowError):
+        # croniter's own errors are ValueErrors; some strange texts trip it in other ways.
         raise InvalidPattern(pattern) from None
     if len(found.expressions) > 6 or any(_RANDOM.match(each) for each in found.expressions):
         raise InvalidPattern(pattern)

@@ -9,26 +9,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from croniter import croniter
 from sqlalchemy import case, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.core import cron
 from app.models import CronTrigger, utcnow
 
 from . import definitions
 from .actors import Actor, require_owner, require_scope, visible
 from .errors import Duplicate, NotFound, Refused
 
-#: A day that never comes: the pattern of a trigger that has only a first time.
-NEVER = "0 0 30 2 0"
 _FIRST_TIME = "%Y-%m-%d %H:%M"
-
-
-def next_time(pattern: str, after: datetime) -> datetime:
-    """The first time after *after*, in UTC, that *pattern* matches."""
-    found: datetime = croniter(pattern, after.astimezone(UTC)).get_next(datetime)
-    return found
 
 
 def create(session: Session, actor: Actor, values: Mapping[str, Any]) -> CronTrigger:
@@ -46,7 +38,7 @@ def create(session: Session, actor: Actor, values: Mapping[str, Any]) -> CronTri
     if not pattern and count is not None and count > 1:
         raise Refused("Pattern must be provided if count is superior to 1.")
     if pattern:
-        upcoming = _upcoming(pattern, now)
+        upcoming = cron.next_time(pattern, after=now)
     if first is not None:
         upcoming = first
         if not pattern:
@@ -69,7 +61,7 @@ def create(session: Session, actor: Actor, values: Mapping[str, Any]) -> CronTri
         workflow_input_hash=_digest(given),
         workflow_params=params,
         workflow_params_hash=_digest(params),
-        pattern=pattern or NEVER,
+        pattern=pattern or cron.NO_PATTERN,
         first_execution_time=first,
         next_execution_time=upcoming,
         remaining_executions=count,
@@ -130,14 +122,6 @@ def _first_time(text: str | None, now: datetime) -> datetime | None:
     if time < now + timedelta(seconds=60):
         raise Refused("first_execution_time must be at least 1 minute in the future.")
     return time
-
-
-def _upcoming(pattern: str, now: datetime) -> datetime:
-    try:
-        return next_time(pattern, now)
-    except (ValueError, KeyError, AttributeError, OverflowError):
-        # croniter's own errors are ValueErrors; some strange texts trip it in other ways.
-        raise Refused(f"The specified pattern is not valid: {pattern}") from None
 
 
 def _digest(value: Mapping[str, Any]) -> str:

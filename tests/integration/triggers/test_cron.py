@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
 from app.config import Config
+from app.core.errors import RequestRefused
 from app.models import CronTrigger, WorkflowExecution, utcnow
 from app.services import cron_triggers, definitions, triggers
 from app.services.actors import Actor
@@ -58,6 +60,34 @@ def add_trigger(platform: Platform, *, remaining: int | None) -> str:
         )
         session.add(row)
         return row.id
+
+
+def create(platform: Platform, pattern: str) -> CronTrigger:
+    values = {"name": pattern, "workflow_name": "nightly", "pattern": pattern}
+    with unit_of_work(platform.database, platform.broker) as session:
+        return cron_triggers.create(session, ME, values)
+
+
+def test_a_new_trigger_waits_for_the_next_time_in_its_zone(platform):
+    row = create(platform, "CRON_TZ=Asia/Kathmandu 0 3 * * *")
+    assert f"{row.next_execution_time.astimezone(UTC):%H:%M}" == "21:15"
+    assert utcnow() < row.next_execution_time <= utcnow() + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    "pattern, error",
+    [
+        ("CRON_TZ=Mars/Olympus 0 3 * * *", "The specified time zone is not known: Mars/Olympus"),
+        ("every day", "The specified pattern is not valid: every day"),
+        # Each process would draw another minute.
+        ("R * * * *", "The specified pattern is not valid: R * * * *"),
+    ],
+)
+def test_what_is_no_pattern_creates_no_trigger(platform, pattern, error):
+    with pytest.raises(RequestRefused, match=re.escape(error)):
+        create(platform, pattern)
+    with platform.database.read() as session:
+        assert session.scalars(select(CronTrigger)).all() == []
 
 
 def test_a_due_trigger_starts_one_execution_however_often_it_is_looked_at(platform):
