@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from datetime import time as time_of_day
@@ -144,12 +144,13 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one worker told of itself."""
+    """What one worker told of itself; None: it did not answer in time."""
 
     queues: frozenset[str] = frozenset()
-    tasks: frozenset[str] = frozenset()
+    #: Names of the tasks that it can run.
+    tasks: frozenset[str] | None = frozenset()
     #: Of tasks that it runs, holds, or has planned.
-    ids: frozenset[str] = frozenset()
+    ids: frozenset[str] | None = frozenset()
 
 
 @dataclass
@@ -178,12 +179,14 @@ class Workers:
         return {
             name: Seen(
                 queues=frozenset(each["name"] for each in listens),
-                tasks=frozenset(each.split(" ")[0] for each in tasks.get(name, ())),
+                tasks=frozenset(each.split(" ")[0] for each in tasks[name])
+                if name in tasks
+                else None,
                 ids=frozenset(
-                    (each.get("request") or each)["id"]
-                    for answer in held
-                    for each in answer.get(name, ())
-                ),
+                    (each.get("request") or each)["id"] for answer in held for each in answer[name]
+                )
+                if all(name in answer for answer in held)
+                else None,
             )
             for name, listens in queues.items()
         }
@@ -200,18 +203,18 @@ def look_for(
         return None
     seen = workers.ask()
     listeners = {name: each for name, each in seen.items() if queue in each.queues}
-    if any(action_id in each.ids for each in seen.values()):
+    if any(action_id in (each.ids or ()) for each in seen.values()):
         ledger.found(action_id)
         return None
-    if listeners and not any(task in each.tasks for each in listeners.values()):
-        known = {each for worker in listeners.values() for each in worker.tasks}
+    known = [each.tasks for each in listeners.values()]
+    if known and all(tasks is not None and task not in tasks for tasks in known):
         return (
             f"The Celery task '{task}' is not registered on the workers of queue '{queue}' "
             f"({', '.join(sorted(listeners))}). They know: {_listed(known)}."
         )
     waiting = _waits(process, queue, action_id)
     if waiting and not listeners and age >= DISPATCH_TIMEOUT:
-        others = {each for worker in seen.values() for each in worker.queues}
+        others = [worker.queues for worker in seen.values()]
         _take_back(process, queue, action_id)
         return (
             f"No worker listens on the queue '{queue}' for the Celery task '{task}'; waited "
@@ -220,6 +223,8 @@ def look_for(
     if waiting:
         ledger.found(action_id)
         return None
+    if any(each.ids is None for each in seen.values()) and not isinstance(standing, Expired):
+        return None  # It may be with one of those that did not answer in time.
     # It has left the queue, and nobody has it. It may have ended this moment, or be with a
     # worker that does not answer while it works (a solo pool): only time tells.
     if isinstance(standing, Expired) or ledger.miss(action_id) >= MISSES:
@@ -230,7 +235,8 @@ def look_for(
     return None
 
 
-def _listed(names: set[str]) -> str:
+def _listed(sets: Iterable[frozenset[str] | None]) -> str:
+    names = frozenset[str]().union(*(each for each in sets if each))
     shown = sorted(name for name in names if not name.startswith("celery."))
     more = len(shown) - LISTED
     return ", ".join(shown[:LISTED]) + (f" and {more} more" if more > 0 else "") or "none"

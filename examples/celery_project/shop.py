@@ -1,6 +1,6 @@
 """An existing Celery project: its own application, queue and tasks. It knows nothing of Celeriac.
 
-celery -A shop worker -Q shop
+SHOP_BROKER_URL=redis://... celery -A shop worker -Q shop
 """
 
 import os

@@ -196,6 +196,26 @@ def test_a_task_that_takes_long_is_left_alone(system: System):
     assert (found.state, found.output) == ("SUCCESS", {"result": "counted"})
 
 
+def test_a_worker_that_answers_too_late_is_not_taken_to_know_nothing(
+    system: System, tmp_path: Path
+):
+    (tmp_path / "slow.py").write_text(
+        "import time\n"
+        "from celery.worker.control import inspect_command\n"
+        "from shop import app\n"
+        "@inspect_command()\n"
+        "def registered(state, **_):\n"
+        "    time.sleep(1.5)\n"
+        "    return []\n"
+        "active = inspect_command(name='active')(registered)\n"
+    )
+    system.define(one_task("celery.shop.count_stock", queue="shop", seconds=14))
+    with shop(system, application="slow", files=tmp_path):
+        execution = system.run("w")
+        [found] = system.finished(execution, seconds=40)
+    assert (found.state, found.output) == ("SUCCESS", {"result": "counted"})
+
+
 def test_wrong_input_is_an_error_of_the_task(system: System):
     state, result = finish(system, one_task("celery.shop.charge", args="4"))
     assert state == "ERROR"
