@@ -62,19 +62,12 @@ def split(pattern: str) -> tuple[str | None, str]:
     return (found[1], pattern[found.end() :]) if found else (None, pattern)
 
 
-def check_pattern(pattern: str) -> None:
-    """Raise InvalidPattern unless *pattern* can be read, UnknownZone if it names no zone."""
-    name, fields = split(pattern)
-    if name is not None:
-        find_zone(name)
-    _read(fields, datetime(2000, 1, 1))  # noqa: DTZ001 - any wall-clock time will do
-
-
 def next_time(pattern: str, *, after: datetime, zone: str = "UTC") -> datetime:
     """The first time later than *after* at which *pattern* matches, in UTC.
 
-    *zone* is for patterns that name none. Raises as ``check_pattern`` does, and InvalidPattern also
-    when the pattern can be read but never matches.
+    *zone* is for patterns that name none.
+
+    Raises InvalidPattern when the pattern cannot be read, or never matches; UnknownZone.
     """
     own_zone, fields = split(pattern)
     place = find_zone(own_zone if own_zone is not None else zone)
@@ -83,7 +76,7 @@ def next_time(pattern: str, *, after: datetime, zone: str = "UTC") -> datetime:
         if _follows_elapsed_time(fields):
             return _next_elapsed(fields, place, after)
         return _next_of_day(fields, place, after)
-    except (CroniterBadDateError, OverflowError):
+    except (InvalidPattern, CroniterBadDateError, OverflowError):
         raise InvalidPattern(pattern) from None
 
 
@@ -163,7 +156,6 @@ __all__ = [
     "NO_PATTERN",
     "InvalidPattern",
     "UnknownZone",
-    "check_pattern",
     "find_zone",
     "next_slot",
     "next_time",

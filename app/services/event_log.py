@@ -247,16 +247,6 @@ def read(
     )
 
 
-def read_all(
-    session: Session, *, project_id: str | None, after: int = 0, limit: int = 100
-) -> list[LogEvent]:
-    """The entries of all executions of a project (None: of all) with an id above *after*."""
-    query = select(LogEvent).where(LogEvent.id > after).order_by(LogEvent.id).limit(limit)
-    if project_id is not None:
-        query = query.where(LogEvent.project_id == project_id)
-    return list(session.scalars(query))
-
-
 def last_id(session: Session) -> int:
     """The id of the newest entry of all; 0 when there is none."""
     return session.scalar(select(LogEvent.id).order_by(LogEvent.id.desc()).limit(1)) or 0
