@@ -128,7 +128,15 @@ class System:
         self.platform.database.engine.dispose()
 
     def logs(self) -> str:
-        """The end of what each process said, and what the living ones are doing."""
+        """The end of what each process said."""
+        return "\n\n".join(
+            f"--- {path.name}\n" + "\n".join(path.read_text().splitlines()[-25:])
+            for path in sorted(self.directory.glob("*.log"))
+        )
+
+    def report(self) -> str:
+        """What is in hand, what each process said, and what the living ones are doing."""
+        said, stacks = self.logs(), []
         for role, worker in self.workers.items():
             # Before it is ready the signal would end it, and beat at any time.
             if role != "beat" and worker.popen.poll() is None and " ready." in worker.output():
@@ -136,10 +144,8 @@ class System:
                 worker.popen.send_signal(signal.SIGUSR1)
                 with suppress(AssertionError):
                     wait_for(partial(_has_told, worker), seconds=2.0)
-        return f"in hand: {self.in_hand()}\n\n" + "\n\n".join(
-            f"--- {path.name}\n" + "\n".join(path.read_text().splitlines()[-120:])
-            for path in sorted(self.directory.glob("*.log"))
-        )
+                stacks.append(worker.output()[-10_000:])
+        return "\n\n".join([said, *stacks, f"in hand: {self.in_hand()}"])
 
     def in_hand(self) -> list[str]:
         """Messages that workers have, and how many seconds ago they last said so."""
@@ -188,7 +194,7 @@ class System:
         found = wait_for(
             ended,
             seconds=seconds,
-            what=lambda: f"{self.states()}\n{self.unfinished()}\n{self.logs()}",
+            what=lambda: f"{self.states()}\n{self.unfinished()}\n{self.report()}",
         )
         assert len(found) == len(ids)
         return sorted(found, key=lambda row: ids.index(row.id))

@@ -124,7 +124,7 @@ def check(whole: System, ids: list[str]) -> None:
             cause = executions[each].state_info or ""
             assert "The executor died" in cause or "cannot be re-run safely" in cause
     # Those of the killed come again when they have been silent for 15 s, and somebody looks.
-    wait_for(lambda: whole.client.hlen("celeriac.in_hand") == 0, seconds=40, what=whole.logs)
+    wait_for(lambda: whole.client.hlen("celeriac.in_hand") == 0, seconds=40, what=whole.report)
 
 
 def outbox(whole: System) -> int:
@@ -147,9 +147,9 @@ def test_every_execution_ends_once_whatever_is_killed(
         whole.start(*victims)
         # Killed at some moment between the next end and the fifth from now.
         target = ended(whole) + chance.randint(1, 5)
-        wait_for(lambda target=target: ended(whole) >= target, seconds=60, what=whole.logs)
+        wait_for(lambda target=target: ended(whole) >= target, seconds=60, what=whole.report)
         whole.kill(*victims)
         assert len(whole.unfinished_ids()) >= 200, "too little was in flight"
     whole.start(*victims)
     check(whole, ids)
-    wait_for(lambda: outbox(whole) == 0, what=whole.logs)
+    wait_for(lambda: outbox(whole) == 0, what=whole.report)
