@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,12 @@ class Rules(paramiko.ServerInterface):
         while channel.recv(1024):
             pass
         done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
-        channel.sendall(done.stdout)
-        channel.sendall_stderr(done.stderr)
-        channel.send_exit_status(done.returncode)
-        channel.close()
+        # A client that has read enough hangs up in the midst.
+        with suppress(EOFError, OSError, paramiko.SSHException):
+            channel.sendall(done.stdout)
+            channel.sendall_stderr(done.stderr)
+            channel.send_exit_status(done.returncode)
+            channel.close()
 
 
 class Server:
