@@ -157,9 +157,10 @@ class Broker:
             celery = Celery("celeriac-client", set_as_current=False)
             celery.conf.update(celery_settings(url))
         self.celery = celery
-        self._redis: redis.Redis | None = None
+        #: A client of the server where the queues are; None when the broker is not Redis.
+        self.redis: redis.Redis | None = None
         if url.startswith(("redis://", "rediss://")):
-            self._redis = redis_client.client(url)
+            self.redis = redis_client.client(url)
 
     def send(self, messages: Iterable[Message]) -> None:
         """Send *messages* in order; raise BrokerUnavailable if the broker does not take them all.
@@ -169,7 +170,7 @@ class Broker:
         try:
             plain: list[Message] = []
             for message in messages:
-                if self._redis is not None and PLAIN_OPTIONS.issuperset(message.options):
+                if self.redis is not None and PLAIN_OPTIONS.issuperset(message.options):
                     plain.append(message)
                 else:
                     self._push(plain)
@@ -188,15 +189,15 @@ class Broker:
         """
         if not messages:
             return
-        assert self._redis is not None
+        assert self.redis is not None
         queues: dict[str, list[bytes]] = {}
         for message in messages:
             queues.setdefault(message.queue, []).append(envelope(message))
         if len(queues) == 1:
             for queue, envelopes in queues.items():
-                self._redis.lpush(queue, *envelopes)
+                self.redis.lpush(queue, *envelopes)
             return
-        with self._redis.pipeline(transaction=True) as pipeline:
+        with self.redis.pipeline(transaction=True) as pipeline:
             for queue, envelopes in queues.items():
                 pipeline.lpush(queue, *envelopes)
             pipeline.execute()
@@ -236,8 +237,8 @@ class Broker:
 
     def close(self) -> None:
         """Close the connections of this process."""
-        if self._redis is not None:
-            self._redis.close()
+        if self.redis is not None:
+            self.redis.close()
         self.celery.close()
 
 

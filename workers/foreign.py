@@ -22,6 +22,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import redis
 from celery import Celery
 
 from app.actions.results import NotJSON, to_json
@@ -146,11 +147,11 @@ def plain(value: Any) -> Any:
 class Seen:
     """What one worker told of itself; None: it did not answer in time."""
 
-    queues: frozenset[str] = frozenset()
+    queues: frozenset[str]
     #: Names of the tasks that it can run.
-    tasks: frozenset[str] | None = frozenset()
+    tasks: frozenset[str] | None
     #: Of tasks that it runs, holds, or has planned.
-    ids: frozenset[str] | None = frozenset()
+    ids: frozenset[str] | None
 
 
 @dataclass
@@ -174,19 +175,24 @@ class Workers:
         if not queues:
             return {}
         inspect = self.app.control.inspect(list(queues), timeout=1.0, limit=len(queues))
-        tasks = inspect.registered() or {}
+        registered = inspect.registered() or {}
+        tasks = {
+            name: frozenset(each.split(" ")[0] for each in told)
+            for name, told in registered.items()
+        }
         held = [inspect.active() or {}, inspect.reserved() or {}, inspect.scheduled() or {}]
+        ids = {
+            name: frozenset(
+                (each.get("request") or each)["id"] for answer in held for each in answer[name]
+            )
+            for name in queues
+            if all(name in answer for answer in held)
+        }
         return {
             name: Seen(
                 queues=frozenset(each["name"] for each in listens),
-                tasks=frozenset(each.split(" ")[0] for each in tasks[name])
-                if name in tasks
-                else None,
-                ids=frozenset(
-                    (each.get("request") or each)["id"] for answer in held for each in answer[name]
-                )
-                if all(name in answer for answer in held)
-                else None,
+                tasks=tasks.get(name),
+                ids=ids.get(name),
             )
             for name, listens in queues.items()
         }
@@ -223,16 +229,17 @@ def look_for(
     if waiting:
         ledger.found(action_id)
         return None
-    if any(each.ids is None for each in seen.values()) and not isinstance(standing, Expired):
-        return None  # It may be with one of those that did not answer in time.
-    # It has left the queue, and nobody has it. It may have ended this moment, or be with a
-    # worker that does not answer while it works (a solo pool): only time tells.
-    if isinstance(standing, Expired) or ledger.miss(action_id) >= MISSES:
-        return (
-            f"The Celery task '{task}' was taken from the queue '{queue}' and no worker knows of "
-            "it any more: its worker died, or dropped it."
-        )
-    return None
+    if not isinstance(standing, Expired):
+        # It may have ended this moment, be with somebody who did not answer in time, or with a
+        # worker that does not answer while it works (a solo pool): only time tells.
+        if any(each.ids is None for each in seen.values()):
+            return None
+        if ledger.miss(action_id) < MISSES:
+            return None
+    return (
+        f"The Celery task '{task}' was taken from the queue '{queue}' and no worker knows of "
+        "it any more: its worker died, or dropped it."
+    )
 
 
 def _listed(sets: Iterable[frozenset[str] | None]) -> str:
@@ -245,28 +252,25 @@ def _listed(sets: Iterable[frozenset[str] | None]) -> str:
 def _waits(process: Process, queue: str, action_id: str) -> bool:
     """True when the task's message is still in its queue, as far as can be known."""
     broker = process.platform.broker
-    if not broker.url.startswith(("redis://", "rediss://")):
-        with broker.celery.connection_for_read() as connection:
-            try:
-                declared = connection.default_channel.queue_declare(queue, passive=True)
-            except connection.channel_errors:
-                return True
-            return bool(declared.message_count)
-    return _message(process, queue, action_id) is not None
-
-
-def _message(process: Process, queue: str, action_id: str) -> bytes | str | None:
-    client = process.platform.ledger.client
-    if process.config.broker_url != process.config.redis_url:
-        client = type(client).from_url(process.config.broker_url, decode_responses=True)
-    quoted = f'"{action_id}"'
-    found: Any = client.lrange(queue, -SEARCHED, -1)
-    return next((each for each in found if quoted in each), None)
+    if broker.redis is not None:
+        return _message(broker.redis, queue, action_id) is not None
+    with broker.celery.connection_for_read() as connection:
+        try:
+            declared = connection.default_channel.queue_declare(queue, passive=True)
+        except connection.channel_errors:
+            return True
+        return bool(declared.message_count)
 
 
 def _take_back(process: Process, queue: str, action_id: str) -> None:
-    """Remove a message that nobody took, so that nobody takes it later."""
-    if process.config.broker_url == process.config.redis_url:
-        message = _message(process, queue, action_id)
-        if message is not None:
-            process.platform.ledger.client.lrem(queue, 1, message)  # type: ignore[arg-type]
+    """Remove a message that nobody took, so that nobody takes it later; from Redis only."""
+    client = process.platform.broker.redis
+    message = _message(client, queue, action_id) if client is not None else None
+    if client is not None and message is not None:
+        client.lrem(queue, 1, message)  # type: ignore[arg-type]
+
+
+def _message(client: redis.Redis, queue: str, action_id: str) -> bytes | None:
+    quoted = f'"{action_id}"'.encode()
+    found: Any = client.lrange(queue, -SEARCHED, -1)
+    return next((each for each in found if quoted in each), None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from sqlalchemy import select
 
 from app.models import ActionExecution
@@ -16,6 +17,7 @@ from app.services import executions
 from app.services.actors import Actor
 from app.services.outbox import unit_of_work
 from tests.processes import ROOT, Worker, wait_for
+from tests.servers import redis_server
 from tests.system import System
 
 SHOP = ROOT / "examples" / "celery_project"
@@ -175,6 +177,26 @@ def test_a_queue_without_workers_fails_and_the_queue_is_told(system: System):
     assert "Queues with workers: " in str(found.output)
     # Nobody shall run it after all.
     assert system.client.llen("shpo") == 0
+
+
+def test_a_message_is_taken_back_from_a_broker_in_a_redis_of_its_own(
+    tmp_path: Path, sqlite_url: str, clean_redis_url: str
+):
+    with redis_server() as broker:
+        urls = {"CELERIAC_BROKER_URL": broker.url, "CELERIAC_REDIS_URL": clean_redis_url}
+        with (
+            installation(tmp_path, sqlite_url, clean_redis_url, **urls) as system,
+            redis.Redis.from_url(broker.url) as client,
+        ):
+            system.define(one_task("celery.shop.charge", queue="shpo", card="4", amount=1))
+            execution = system.run("w")
+            action = wait_for(lambda: action_of(system, execution))
+            wait_for(lambda: client.llen("shpo"))
+            age(system, action, seconds=70)
+            [found] = system.finished(execution)
+            assert found.state == "ERROR"
+            assert "No worker listens on the queue 'shpo'" in str(found.output)
+            assert client.llen("shpo") == 0
 
 
 def test_a_task_whose_worker_died_is_told_lost(system: System):
