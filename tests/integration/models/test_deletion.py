@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,13 +54,12 @@ def value(column: Column[Any], execution: str) -> Any:
             return f"{column.name} of {execution}"[:10]
 
 
-def row(table: Table, execution: str, known: Mapping[str, str]) -> dict[str, Any]:
-    """A row of *execution* with a value for all that must have one."""
-    given = {"id": execution, "workflow_execution_id": execution, "task_execution_id": execution}
-    if table is EXECUTIONS:
-        given["task_execution_id"] = ""
+def row(table: Table, execution: str) -> dict[str, Any]:
+    """A row of *execution* with a value in each column."""
+    ids = {"id": execution, "workflow_execution_id": execution, "task_execution_id": execution}
+    known = {**ids, "spec_id": "s"}
     return {
-        column.name: known.get(column.name) or given.get(column.name) or value(column, execution)
+        column.name: known.get(column.name) or value(column, execution)
         for column in table.columns
         if column is not EVENTS.c.id  # It counts by itself.
     }
@@ -71,7 +70,7 @@ def test_rows_of_an_execution_go_with_it(database: Database) -> None:
         session.execute(SPECS.insert(), {"id": "s", "data": {}})
         for execution in ("one", "two", "three"):
             for table in (EXECUTIONS, *OF_EXECUTIONS):
-                session.execute(table.insert(), row(table, execution, {"spec_id": "s"}))
+                session.execute(table.insert(), row(table, execution))
     with database.sessions.begin() as session:
         session.execute(delete(EXECUTIONS).where(EXECUTIONS.c.id.in_(["one", "three"])))
     with database.read() as session:
