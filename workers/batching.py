@@ -12,7 +12,7 @@ What holds whatever happens:
 - A call that fails, or whose process dies or hangs, is repeated message by message. The one that
   fails again alone is parked: recorded, told, acknowledged.
 - With the solo pool calls run in the main process, which dies of what they die of. So messages that
-  come a second time, because whoever had them died or lost its connection, are called in a child.
+  come a second time, because whoever had them died or lost its connection, are called in another.
 - While something that everybody needs is away (database, broker, Redis), nothing is parked and
   nothing acknowledged; the messages wait here and are tried again, ever less often.
 """
@@ -25,6 +25,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ from kombu.serialization import loads
 
 from app.broker import DELAY, BrokerUnavailable
 from workers import places, solo
+from workers.apart import Apart, ChildLost
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ LOST = 0.5
 LONGEST_DELAY = 5.0
 
 Batch = Mapping[str | None, Sequence[dict[str, Any]]]
+Run = Callable[[Batch], None]
 Body = tuple[Any, str | None, str | None]
 
 
@@ -78,8 +81,12 @@ _BATCHES: dict[str, Batches] = {}
 
 def apply_batch(name: str, bodies: Sequence[Body]) -> Outcome:
     """Apply messages as one transaction; runs in a process of the pool and never raises."""
+    return _apply_with(name, _BATCHES[name].run, bodies)
+
+
+def _apply_with(name: str, run: Run, bodies: Sequence[Body]) -> Outcome:
     try:
-        return _BATCHES[name].apply(bodies)
+        return _apply(run, bodies)
     except NOT_NOW as err:
         log.warning("%s: %d messages have to wait: %s", name, len(bodies), err)
         return Outcome("not now", str(err))
@@ -89,12 +96,31 @@ def apply_batch(name: str, bodies: Sequence[Body]) -> Outcome:
 
 
 def apply_apart(name: str, bodies: Sequence[Body], seconds: float) -> Outcome:
-    """The same in a child of this process, which may die of it or take too long."""
+    """The same in a process beside this one, which may die of it or take too long."""
+    solo.sign_of_life()
     try:
-        return solo.call_apart(lambda: apply_batch(name, bodies), seconds=seconds)
-    except solo.ChildLost as err:
+        return _BATCHES[name].apart(bodies, seconds=seconds)
+    except ChildLost as err:
         log.error("%s: a batch of %d messages failed: %s", name, len(bodies), err)
         return Outcome("failed", f"{type(err).__name__}: {err}")
+    finally:
+        solo.sign_of_life()
+
+
+def _apply(run: Run, bodies: Sequence[Body]) -> Outcome:
+    """Decode messages and apply what they say."""
+    batch: dict[str | None, list[dict[str, Any]]] = {}
+    refused = {}
+    for place, body in enumerate(bodies):
+        try:
+            execution_id, event = read(body)
+        except Exception as err:
+            refused[place] = f"not an event: {err}"
+            continue
+        batch.setdefault(execution_id, []).append(event)
+    if batch:
+        run(batch)
+    return Outcome("done", refused=refused)
 
 
 class Batches:
@@ -104,14 +130,15 @@ class Batches:
         self,
         *,
         name: str,
-        run: Callable[[Batch], None],
+        run: Run,
         park: Callable[[str | None, Mapping[str, Any], str], None],
         size: int,
         time_limit: float,
     ) -> None:
         self.name = name
-        #: Applies a batch in one transaction.
+        #: Applies a batch in one transaction; can be pickled, for a process beside this one.
         self.run = run
+        self.apart: Apart[Sequence[Body], Outcome] = Apart(partial(_apply_with, name, run))
         #: Records a message that cannot be applied, and why; runs in the worker's main process.
         self.park = park
         self.size = size
@@ -125,21 +152,6 @@ class Batches:
             self._gatherer.close()
         self._gatherer = Gatherer(self, task, consumer)
         return self._gatherer.receive
-
-    def apply(self, bodies: Sequence[Body]) -> Outcome:
-        """Decode messages and apply what they say."""
-        batch: dict[str | None, list[dict[str, Any]]] = {}
-        refused = {}
-        for place, body in enumerate(bodies):
-            try:
-                execution_id, event = read(body)
-            except Exception as err:
-                refused[place] = f"not an event: {err}"
-                continue
-            batch.setdefault(execution_id, []).append(event)
-        if batch:
-            self.run(batch)
-        return Outcome("done", refused=refused)
 
 
 def read(body: Body) -> tuple[str | None, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -10,7 +11,7 @@ from celery.exceptions import Reject
 
 from app.broker import ENGINE_APPLY
 from app.services import engine
-from workers.batching import NOT_NOW, Batches
+from workers.batching import NOT_NOW, Batch, Batches
 from workers.parking import park
 from workers.process import Process
 
@@ -30,7 +31,7 @@ def register(app: Celery, process: Process) -> None:
         importlib.import_module(name)
     batches = Batches(
         name=ENGINE_APPLY,
-        run=lambda batch: engine.apply(process.platform, batch),
+        run=partial(_apply, process),
         park=lambda execution_id, event, cause: park(process, execution_id, event, cause),
         size=process.config.batch_size,
         time_limit=TIME_LIMIT,
@@ -50,3 +51,7 @@ def register(app: Celery, process: Process) -> None:
             engine.apply(process.platform, {execution_id: [event]})
         except NOT_NOW as err:
             raise Reject(str(err), requeue=True) from err
+
+
+def _apply(process: Process, batch: Batch) -> None:
+    engine.apply(process.platform, batch)

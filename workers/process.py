@@ -58,6 +58,10 @@ class Process:
                 self._broker = Broker(self.config.broker_url)
             return self._broker
 
+    def __reduce__(self) -> tuple[type[Process], tuple[Config]]:
+        """Pickled, it is a process with the same settings that has opened nothing."""
+        return Process, (self.config,)
+
     def forget(self) -> None:
         """Leave inherited connections to the process they belong to."""
         self._lock = threading.Lock()

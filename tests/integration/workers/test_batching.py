@@ -148,7 +148,7 @@ def test_poison_is_found_and_parked_and_the_rest_applied(
 def test_poison_that_takes_the_main_process_with_it_is_found_in_a_child(
     start: Start, client: redis.Redis, send: Send, poison: dict[str, str]
 ) -> None:
-    limits = {"TOY_HUNG": "3", "TOY_LIMIT": "1"}
+    limits = {"TOY_HUNG": "8", "TOY_LIMIT": "1"}
     with start(pool="solo", **limits) as worker:
         worker.ready()
         send(*numbered(5), {"n": 5, **poison, "e": "bad"}, *numbered(5, 6))

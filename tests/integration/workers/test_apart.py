@@ -1,0 +1,119 @@
+"""Calls in a process beside: what comes back, and what happens when it dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from app.config import Config
+from app.models import Database
+from workers import apart
+from workers.process import Process
+
+
+def answer(given: str) -> Any:
+    """What the tests have a process do."""
+    match given:
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "raise":
+            raise RuntimeError("told to fail")
+        case "sleep":
+            time.sleep(60)
+        case "leave":
+            os._exit(0)
+    return given, os.getpid()
+
+
+@pytest.fixture
+def ask() -> Iterator[Callable[..., Any]]:
+    beside = apart.Apart(answer)
+    yield partial(beside, seconds=30)
+    if beside._child is not None:
+        beside._child.end()
+
+
+def test_one_process_answers_all(ask: Callable[..., Any]) -> None:
+    first, second = ask("a"), ask("b")
+    assert first == ("a", second[1])
+    assert second == ("b", first[1])
+    assert first[1] != os.getpid()
+
+
+@pytest.mark.parametrize("how", ["die", "raise", "leave"])
+def test_a_process_that_dies_is_told_and_replaced(how: str, ask: Callable[..., Any]) -> None:
+    with pytest.raises(apart.ChildLost, match="died"):
+        ask(how)
+    first = ask("a")
+    with pytest.raises(apart.ChildLost, match="died"):
+        # One that has answered before and leaves of its own is asked again, once, and afresh.
+        ask(how)
+    assert ask("b")[1] != first[1]
+
+
+def test_one_that_takes_too_long_tells_where_it_is(
+    ask: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    ask("a")
+    began = time.monotonic()
+    with pytest.raises(apart.ChildLost, match=r"killed after 0\.2 s"):
+        ask("sleep", seconds=0.2)
+    assert time.monotonic() - began < 10
+    assert "test_apart.py" in capfd.readouterr().err
+    assert ask("b")[0] == "b"
+
+
+def test_it_heeds_no_signal_to_the_group_and_ends_with_the_line(ask: Callable[..., Any]) -> None:
+    _, pid = ask("a")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(pid, number)
+    assert ask("a")[1] == pid
+    child = ask.func._child  # type: ignore[attr-defined]
+    assert child.end() == 0
+
+
+def stored(process: Process, rows: int) -> int:
+    """How many rows there are, with *rows* more."""
+    with process.platform.database.sessions.begin() as session:
+        for _ in range(rows):
+            session.execute(text("INSERT INTO t VALUES (1)"))
+        return session.execute(text("SELECT count(*) FROM t")).scalar_one()
+
+
+def test_another_threads_transaction_on_sqlite_is_not_waited_for_in_vain(tmp_path: Path) -> None:
+    """A fork in its midst would take the database for locked for ever."""
+    url = f"sqlite:///{tmp_path}/x.db"
+    database = Database(url)
+    with database.sessions.begin() as session:
+        session.execute(text("CREATE TABLE t (x INTEGER)"))
+    locked, done = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with database.sessions.begin() as session:
+            session.execute(text("INSERT INTO t VALUES (1)"))
+            locked.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    process = Process(Config(database_url=url))
+    beside = apart.Apart(partial(stored, process))
+    try:
+        assert locked.wait(10)
+        threading.Timer(1.0, done.set).start()
+        assert beside(2, seconds=10) == 3
+    finally:
+        done.set()
+        thread.join()
+        assert beside._child is not None
+        beside._child.end()
+        database.engine.dispose()

@@ -1,0 +1,134 @@
+"""A process beside this one that calls a function for it, and that may die of it.
+
+It is a fresh interpreter, since a fork is no way out of a process with threads: what they had
+locked at that moment is locked in the child for ever. Not only Python's locks are: SQLite notes in
+its memory what the process has locked, so a child that was forked in the midst of another thread's
+transaction takes the database for locked until it ends.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe
+from typing import Any, Generic, TypeVar
+
+#: Seconds without anything to do after which the process ends.
+IDLE = 30.0
+#: Seconds that its start may take: a second or two where nothing is wrong.
+START = 45.0
+#: Tells the process to write where it is, as a worker does.
+WHERE = signal.SIGUSR1
+#: Seconds that it has for that.
+LAST_WORDS = 1.0
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class ChildLost(Exception):
+    """The process died, or was killed since it took too long."""
+
+
+class Apart(Generic[A, R]):
+    """Calls of *call* in a process of their own, which is started when there is something to do.
+
+    *call*, what it takes and what it returns are pickled. A child that has died is replaced at the
+    next call.
+    """
+
+    def __init__(self, call: Callable[[A], R]) -> None:
+        self._call = call
+        self._child: _Child | None = None
+
+    def __call__(self, argument: A, *, seconds: float) -> R:
+        """What *call* returns for *argument*.
+
+        Raises ChildLost when the process dies or has not answered after *seconds*.
+        """
+        while True:
+            fresh = self._child is None
+            child = self._child = self._child or _Child(self._call)
+            try:
+                returned: R = child.ask(argument, seconds)
+            except BaseException as err:
+                self._child = None
+                left = child.end()
+                if isinstance(err, (EOFError, OSError)):
+                    if left == 0 and not fresh:
+                        continue  # It had nothing to do and was about to end when we asked.
+                    raise ChildLost(f"the process died: {left}") from None
+                raise
+            return returned
+
+
+class _Child:
+    """The process, and the line to it."""
+
+    def __init__(self, call: Callable[[Any], Any]) -> None:
+        self._line, theirs = Pipe()
+        with theirs:
+            self._popen = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+        self._line.send(sys.path)
+        self._line.send(call)
+        self._ready = False
+
+    def ask(self, argument: Any, seconds: float) -> Any:
+        if not self._ready:
+            self._receive(START)
+            self._ready = True
+        self._line.send(argument)
+        return self._receive(seconds)
+
+    def _receive(self, seconds: float) -> Any:
+        if not self._line.poll(seconds):
+            self._popen.send_signal(WHERE)
+            self._line.poll(LAST_WORDS)
+            self._popen.kill()
+            raise ChildLost(f"killed after {seconds:g} s")
+        return self._line.recv()
+
+    def end(self) -> int:
+        """End it; its exit status, or minus the number of the signal that it died of."""
+        self._line.close()
+        with suppress(subprocess.TimeoutExpired):
+            return self._popen.wait(LAST_WORDS)
+        self._popen.kill()
+        return self._popen.wait()
+
+
+def _serve(line: Connection) -> None:
+    sys.path[:] = line.recv()
+    call = line.recv()
+    line.send(True)
+    while line.poll(IDLE):
+        line.send(call(line.recv()))
+
+
+def main() -> None:
+    """Serve the process that has started us until it leaves us, or leaves us alone for long."""
+    # They are sent to the whole group; who has started us waits for us before it heeds them.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    # Without Python's lock, so that it tells of what is stuck in a library, too.
+    faulthandler.register(WHERE)
+    logging.basicConfig(format="[%(asctime)s: %(levelname)s/Apart] %(message)s", level=logging.INFO)
+    with Connection(int(sys.argv[1])) as line, suppress(EOFError, BrokenPipeError):
+        _serve(line)
+    # As the process that has started us: its threads end with it.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
