@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import redis
 from sqlalchemy import func, select
 
@@ -140,11 +142,13 @@ class System:
         for role, worker in self.workers.items():
             # Before it is ready the signal would end it, and beat at any time.
             if role != "beat" and worker.popen.poll() is None and " ready." in worker.output():
-                # Celery's workers answer it with the stack of each thread.
-                worker.popen.send_signal(signal.SIGUSR1)
+                # Celery's workers answer it with the stack of each thread, and so does the process
+                # beside an engine; to those of an executor's pool it means something else.
+                for process in [psutil.Process(worker.popen.pid), *_beside(role, worker)]:
+                    process.send_signal(signal.SIGUSR1)
                 with suppress(AssertionError):
                     wait_for(partial(_has_told, worker), seconds=2.0)
-                stacks.append(worker.output()[-10_000:])
+                stacks.append(_LOCALS.sub("", worker.output())[-10_000:])
         return "\n\n".join([said, *stacks, f"in hand: {self.in_hand()}"])
 
     def in_hand(self) -> list[str]:
@@ -245,6 +249,14 @@ class System:
         """All action executions."""
         with self.platform.database.read() as session:
             return list(session.scalars(select(ActionExecution)))
+
+
+#: What Celery tells besides the stacks.
+_LOCALS = re.compile(r"=+\nLOCAL VARIABLES\n=+\n.*?\n\n", re.DOTALL)
+
+
+def _beside(role: str, worker: Worker) -> list[psutil.Process]:
+    return worker.children if role == "engine" else []
 
 
 def _has_told(worker: Worker) -> bool:

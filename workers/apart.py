@@ -36,6 +36,10 @@ class ChildLost(Exception):
     """The process died, or was killed since it took too long."""
 
 
+class NotStarted(Exception):
+    """There is no process, which says nothing about what it was to do."""
+
+
 class Apart(Generic[A, R]):
     """Calls of *call* in a process of their own, which is started when there is something to do.
 
@@ -50,22 +54,25 @@ class Apart(Generic[A, R]):
     def __call__(self, argument: A, *, seconds: float) -> R:
         """What *call* returns for *argument*.
 
-        Raises ChildLost when the process dies or has not answered after *seconds*.
+        Raises ChildLost when the process dies or has not answered after *seconds*, and NotStarted
+        when there is none.
         """
         while True:
             fresh = self._child is None
             child = self._child = self._child or _Child(self._call)
             try:
                 returned: R = child.ask(argument, seconds)
-            except BaseException as err:
+                return returned
+            except (EOFError, OSError) as err:
                 self._child = None
-                left = child.end()
-                if isinstance(err, (EOFError, OSError)):
-                    if left == 0 and not fresh:
-                        continue  # It had nothing to do and was about to end when we asked.
-                    raise ChildLost(f"the process died: {left}") from None
+                status = child.end()
+                if fresh or status != 0:
+                    raise ChildLost(f"the process died: {status}") from err
+                # It had nothing to do and was about to end when we asked.
+            except BaseException:
+                self._child = None
+                child.end()
                 raise
-            return returned
 
 
 class _Child:
@@ -73,20 +80,24 @@ class _Child:
 
     def __init__(self, call: Callable[[Any], Any]) -> None:
         self._line, theirs = Pipe()
-        with theirs:
-            self._popen = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-            )
-        self._line.send(sys.path)
-        self._line.send(call)
-        self._ready = False
+        try:
+            with theirs:
+                self._popen = subprocess.Popen(  # noqa: S603 - our own program
+                    [sys.executable, "-m", __name__, str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                )
+        except OSError as err:
+            self._line.close()
+            raise NotStarted(str(err)) from err
+        try:
+            self._line.send(sys.path)
+            self._line.send(call)
+            self._receive(START)
+        except (EOFError, OSError, ChildLost) as err:
+            raise NotStarted(f"it ended with {self.end()}: {err!r}") from err
 
     def ask(self, argument: Any, seconds: float) -> Any:
-        if not self._ready:
-            self._receive(START)
-            self._ready = True
         self._line.send(argument)
         return self._receive(seconds)
 
@@ -108,9 +119,10 @@ class _Child:
 
 
 def _serve(line: Connection) -> None:
+    # First where modules are, then what is to be called, which may be in one of them.
     sys.path[:] = line.recv()
     call = line.recv()
-    line.send(True)
+    line.send("ready")
     while line.poll(IDLE):
         line.send(call(line.recv()))
 

@@ -38,7 +38,7 @@ from kombu.serialization import loads
 
 from app.broker import DELAY, BrokerUnavailable
 from workers import places, solo
-from workers.apart import Apart, ChildLost
+from workers.apart import Apart, ChildLost, NotStarted
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,8 @@ def apply_apart(name: str, bodies: Sequence[Body], seconds: float) -> Outcome:
     solo.sign_of_life()
     try:
         return _BATCHES[name].apart(bodies, seconds=seconds)
+    except NotStarted as err:
+        return Outcome("not now", f"a process beside this one could not be started: {err}")
     except ChildLost as err:
         log.error("%s: a batch of %d messages failed: %s", name, len(bodies), err)
         return Outcome("failed", f"{type(err).__name__}: {err}")

@@ -16,22 +16,9 @@ from sqlalchemy import text
 
 from app.config import Config
 from app.models import Database
+from tests.integration.workers.answers import Unreadable, answer
 from workers import apart
 from workers.process import Process
-
-
-def answer(given: str) -> Any:
-    """What the tests have a process do."""
-    match given:
-        case "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "raise":
-            raise RuntimeError("told to fail")
-        case "sleep":
-            time.sleep(60)
-        case "leave":
-            os._exit(0)
-    return given, os.getpid()
 
 
 @pytest.fixture
@@ -60,6 +47,13 @@ def test_a_process_that_dies_is_told_and_replaced(how: str, ask: Callable[..., A
     assert ask("b")[1] != first[1]
 
 
+def test_one_that_does_not_start_is_told_from_one_that_dies() -> None:
+    beside = apart.Apart(Unreadable())
+    for _ in range(2):
+        with pytest.raises(apart.NotStarted):
+            beside("a", seconds=30)
+
+
 def test_one_that_takes_too_long_tells_where_it_is(
     ask: Callable[..., Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,7 +62,7 @@ def test_one_that_takes_too_long_tells_where_it_is(
     with pytest.raises(apart.ChildLost, match=r"killed after 0\.2 s"):
         ask("sleep", seconds=0.2)
     assert time.monotonic() - began < 10
-    assert "test_apart.py" in capfd.readouterr().err
+    assert "answers.py" in capfd.readouterr().err
     assert ask("b")[0] == "b"
 
 
