@@ -15,7 +15,7 @@ from tests.processes import wait_for
 from tests.servers import redis_server
 from tests.system import System, system
 
-IN_FLIGHT = 300
+IN_FLIGHT = 250
 KILLS = 3
 WORKFLOWS = """
 version: '2.0'
@@ -29,10 +29,10 @@ mixed:
       action: std.echo output=1
       on-success: [once, again, later]
     once:
-      action: test.note key="<% $.key %>:once" seconds=0.15
+      action: test.note key="<% $.key %>:once" seconds=0.05
       on-complete: join
     again:
-      action: test.note key="<% $.key %>:again" seconds=0.15
+      action: test.note key="<% $.key %>:again" seconds=0.05
       safe-rerun: true
       on-complete: items
     items:
