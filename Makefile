@@ -7,7 +7,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	done || true)
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest
+# One test at a time to each process that shares them, so that all end together.
+PYTEST := $(BIN)/python -m pytest --maxschedchunk 1
 # Processes that share the tests. Many tests wait for servers: a few more than cores is quicker.
 JOBS ?= 3
 # Further arguments for pytest, e.g. make unit ARGS='-k join -x'
@@ -20,6 +21,8 @@ PYTHON := python3
 endif
 
 export VENV
+# The tests start hundreds of processes, which would each compile all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 

@@ -125,9 +125,7 @@ class System:
             worker.kill_all()
             worker.file.close()
         self.client.close()
-        self.platform.ledger.close()
-        self.platform.broker.close()
-        self.platform.database.engine.dispose()
+        self.platform.close()
 
     def logs(self) -> str:
         """The end of what each process said."""

@@ -116,6 +116,8 @@ class _SentRows:
         self._lock = threading.Lock()
         self._ids: list[str] = []
         self._timer: threading.Timer | None = None
+        self._flushing = threading.Lock()
+        self._closed = False
 
     def take(self) -> Sequence[str]:
         """All of them: the caller deletes them, or adds them again."""
@@ -129,21 +131,30 @@ class _SentRows:
             return
         with self._lock:
             self._ids.extend(ids)
-            if self._timer is None:
+            if self._timer is None and not self._closed:
                 self._timer = threading.Timer(LINGER, self._flush)
                 self._timer.daemon = True
                 self._timer.start()
 
     def _flush(self) -> None:
+        with self._flushing:
+            with self._lock:
+                self._timer = None
+            ids = self.take()
+            try:
+                if ids:
+                    _forget(self._database, ids)
+            except DBAPIError as err:
+                log.info("%d sent rows stay in the outbox for now: %s", len(ids), err)
+                self.add(ids)
+
+    def close(self) -> None:
+        """Delete them now; from now on nothing happens in the background."""
         with self._lock:
-            self._timer = None
-        ids = self.take()
-        try:
-            if ids:
-                _forget(self._database, ids)
-        except DBAPIError as err:
-            log.info("%d sent rows stay in the outbox for now: %s", len(ids), err)
-            self.add(ids)
+            self._closed = True
+            if self._timer is not None:
+                self._timer.cancel()
+        self._flush()
 
 
 _sent: WeakKeyDictionary[Database, _SentRows] = WeakKeyDictionary()
@@ -152,6 +163,12 @@ _sent: WeakKeyDictionary[Database, _SentRows] = WeakKeyDictionary()
 def _sent_rows(database: Database) -> _SentRows:
     found = _sent.get(database)
     return found if found is not None else _sent.setdefault(database, _SentRows(database))
+
+
+def close(database: Database) -> None:
+    """Delete what has been sent, before *database* is closed: no thread uses it afterwards."""
+    if (rows := _sent.pop(database, None)) is not None:
+        rows.close()
 
 
 def resend(

@@ -13,6 +13,7 @@ from app.core.execution import FoundWorkflow
 from app.core.working_copy import Limits
 from app.ledger import Ledger
 from app.models import Database
+from app.services import outbox
 from app.services.kept import Kept
 from app.services.remembered import Remembered
 from app.services.together import Together
@@ -50,6 +51,13 @@ class Platform:
             ledger=Ledger(config.redis_url),
             registry=standard_registry(config),
         )
+
+    def close(self) -> None:
+        """Close all connections. Those that are made later are whoever's who makes them."""
+        outbox.close(self.database)
+        self.ledger.close()
+        self.broker.close()
+        self.database.engine.dispose()
 
     @property
     def limits(self) -> Limits:

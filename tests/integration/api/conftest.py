@@ -27,10 +27,7 @@ def make_app(database_url: str, clean_redis_url: str) -> Iterator[Make]:
 
     yield make
     for app in made:
-        platform = app.extensions["celeriac"].platform
-        platform.database.engine.dispose()
-        platform.broker.close()
-        platform.ledger.close()
+        app.extensions["celeriac"].platform.close()
 
 
 @pytest.fixture

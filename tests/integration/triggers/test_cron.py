@@ -30,9 +30,7 @@ def platform(database_url: str, clean_redis_url: str) -> Iterator[Platform]:
     with unit_of_work(made.database, made.broker) as session:
         definitions.create_workflows(session, ME, text=WORKFLOW, namespace="", scope="private")
     yield made
-    made.broker.close()
-    made.ledger.close()
-    made.database.engine.dispose()
+    made.close()
 
 
 def started(platform: Platform) -> int:

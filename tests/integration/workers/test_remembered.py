@@ -61,9 +61,7 @@ def opened(database_url: str, redis_url: str) -> Iterator[Platform]:
     try:
         yield made
     finally:
-        made.broker.close()
-        made.ledger.close()
-        made.database.engine.dispose()
+        made.close()
 
 
 @pytest.fixture
