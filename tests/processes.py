@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import requests
 
+from tests.nursery import Born, nursery
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -32,9 +34,21 @@ def wait_for(condition: Callable[[], Any], *, seconds: float = 20.0, what: objec
 class Worker:
     """One process of ours, with its children."""
 
-    def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        fork: bool = False,
+    ) -> None:
+        """Run ``python -m`` with *arguments*; with *fork* it has loaded our workers already."""
         self.log = log
         self.file = log.open("ab")  #: Closed by ``running``.
+        self.popen: subprocess.Popen[bytes] | Born
+        if fork:
+            self.popen = nursery().start(arguments, {**os.environ, **environment}, log)
+            return
         self.popen = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             cwd=ROOT,
@@ -108,9 +122,11 @@ def serving(port: int, environment: Mapping[str, str], log: Path, *more: str) ->
 
 
 @contextmanager
-def running(arguments: list[str], environment: Mapping[str, str], log: Path) -> Iterator[Worker]:
+def running(
+    arguments: list[str], environment: Mapping[str, str], log: Path, *, fork: bool = False
+) -> Iterator[Worker]:
     """A process that runs until the end of the block at most."""
-    worker = Worker(arguments, environment, log)
+    worker = Worker(arguments, environment, log, fork=fork)
     try:
         yield worker
     finally:

@@ -109,7 +109,7 @@ class System:
             name = ["-n", f"{role}{self._count}@%h"] if role != "beat" else []
             celery = ["celery", "-A", f"workers.celery:{role}"]
             arguments = [*celery, *ROLES[role], "-l", "INFO", *name]
-            self.workers[role] = Worker(arguments, self.environment, log)
+            self.workers[role] = Worker(arguments, self.environment, log, fork=True)
         for role in roles:
             if role != "beat":
                 self.workers[role].ready()

@@ -55,6 +55,8 @@ def start(clean_redis_url: str, tmp_path: Path) -> Start:
             "TOY_STOCK": "1" if stock else "0",
             **settings,
         }
-        return running(arguments, environment, tmp_path / f"worker-{time.monotonic_ns()}.log")
+        log = tmp_path / f"worker-{time.monotonic_ns()}.log"
+        # Celery reads this one when it is loaded.
+        return running(arguments, environment, log, fork="REMAP_SIGTERM" not in settings)
 
     return start
