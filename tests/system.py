@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import redis
 from sqlalchemy import func, select
 
@@ -140,10 +139,8 @@ class System:
         for role, worker in self.workers.items():
             # Before it is ready the signal would end it, and beat at any time.
             if role != "beat" and worker.popen.poll() is None and " ready." in worker.output():
-                # Celery's workers answer it with the stack of each thread, and so does the process
-                # beside an engine; to those of an executor's pool it means something else.
-                for process in [psutil.Process(worker.popen.pid), *_beside(role, worker)]:
-                    process.send_signal(signal.SIGUSR1)
+                # Celery's workers answer it with the stack of each thread.
+                worker.popen.send_signal(signal.SIGUSR1)
                 with suppress(AssertionError):
                     wait_for(partial(_has_told, worker), seconds=2.0)
                 stacks.append(_LOCALS.sub("", worker.output())[-10_000:])
@@ -251,10 +248,6 @@ class System:
 
 #: What Celery tells besides the stacks.
 _LOCALS = re.compile(r"=+\nLOCAL VARIABLES\n=+\n.*?\n\n", re.DOTALL)
-
-
-def _beside(role: str, worker: Worker) -> list[psutil.Process]:
-    return worker.children if role == "engine" else []
 
 
 def _has_told(worker: Worker) -> bool:

@@ -14,26 +14,27 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, Generic, TypeVar
 
+from app.parent import end_with_parent
+
 #: Seconds without anything to do after which the process ends.
 IDLE = 30.0
 #: Seconds that its start may take: a second or two where nothing is wrong.
 START = 45.0
-#: Tells the process to write where it is, as a worker does.
-WHERE = signal.SIGUSR1
-#: Seconds that it has for that.
-LAST_WORDS = 1.0
+#: Seconds that it has to end, and to write where it is if it took too long.
+LAST_WORDS = 2.0
 
 A = TypeVar("A")
 R = TypeVar("R")
 
 
 class ChildLost(Exception):
-    """The process died, or was killed since it took too long."""
+    """The process died, or ended itself since it took too long."""
 
 
 class NotStarted(Exception):
@@ -58,6 +59,7 @@ class Apart(Generic[A, R]):
         when there is none.
         """
         while True:
+            began = time.monotonic()
             fresh = self._child is None
             child = self._child = self._child or _Child(self._call)
             try:
@@ -66,6 +68,8 @@ class Apart(Generic[A, R]):
             except (EOFError, OSError) as err:
                 self._child = None
                 status = child.end()
+                if time.monotonic() - began >= seconds:
+                    raise ChildLost(f"it took more than {seconds:g} s") from err
                 if fresh or status != 0:
                     raise ChildLost(f"the process died: {status}") from err
                 # It had nothing to do and was about to end when we asked.
@@ -94,19 +98,16 @@ class _Child:
             self._line.send(sys.path)
             self._line.send(call)
             self._receive(START)
-        except (EOFError, OSError, ChildLost) as err:
+        except (EOFError, OSError) as err:
             raise NotStarted(f"it ended with {self.end()}: {err!r}") from err
 
     def ask(self, argument: Any, seconds: float) -> Any:
-        self._line.send(argument)
-        return self._receive(seconds)
+        self._line.send((argument, seconds))
+        return self._receive(seconds + LAST_WORDS)
 
     def _receive(self, seconds: float) -> Any:
         if not self._line.poll(seconds):
-            self._popen.send_signal(WHERE)
-            self._line.poll(LAST_WORDS)
             self._popen.kill()
-            raise ChildLost(f"killed after {seconds:g} s")
         return self._line.recv()
 
     def end(self) -> int:
@@ -124,7 +125,11 @@ def _serve(line: Connection) -> None:
     call = line.recv()
     line.send("ready")
     while line.poll(IDLE):
-        line.send(call(line.recv()))
+        argument, seconds = line.recv()
+        # A thread outside Python's lock: it ends what is stuck in a library, too, and tells where.
+        faulthandler.dump_traceback_later(seconds, exit=True)
+        line.send(call(argument))
+        faulthandler.cancel_dump_traceback_later()
 
 
 def main() -> None:
@@ -132,8 +137,7 @@ def main() -> None:
     # They are sent to the whole group; who has started us waits for us before it heeds them.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    # Without Python's lock, so that it tells of what is stuck in a library, too.
-    faulthandler.register(WHERE)
+    end_with_parent()
     logging.basicConfig(format="[%(asctime)s: %(levelname)s/Apart] %(message)s", level=logging.INFO)
     with Connection(int(sys.argv[1])) as line, suppress(EOFError, BrokenPipeError):
         _serve(line)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,12 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from sqlalchemy import text
 
 from app.config import Config
 from app.models import Database
 from tests.integration.workers.answers import Unreadable, answer
+from tests.processes import ROOT, wait_for
 from workers import apart
 from workers.process import Process
 
@@ -54,16 +58,38 @@ def test_one_that_does_not_start_is_told_from_one_that_dies() -> None:
             beside("a", seconds=30)
 
 
-def test_one_that_takes_too_long_tells_where_it_is(
+def test_one_that_takes_too_long_ends_and_tells_where_it_was(
     ask: Callable[..., Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
     ask("a")
     began = time.monotonic()
-    with pytest.raises(apart.ChildLost, match=r"killed after 0\.2 s"):
-        ask("sleep", seconds=0.2)
+    with pytest.raises(apart.ChildLost, match=r"took more than 0\.2 s"):
+        ask("hang", seconds=0.2)
     assert time.monotonic() - began < 10
     assert "answers.py" in capfd.readouterr().err
     assert ask("b")[0] == "b"
+
+
+PARENT = """
+from tests.integration.workers.answers import answer
+from workers.apart import Apart
+ask = Apart(answer)
+print(ask("a", seconds=60)[1], flush=True)
+ask("hang", seconds=600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends when its time is over")
+def test_one_that_hangs_does_not_outlive_who_has_started_it() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        beside = psutil.Process(int(parent.stdout.readline()))
+        before = beside.cpu_times().user
+        wait_for(lambda: beside.cpu_times().user > before + 0.3)
+        parent.kill()
+    wait_for(lambda: not beside.is_running())
 
 
 def test_it_heeds_no_signal_to_the_group_and_ends_with_the_line(ask: Callable[..., Any]) -> None:
