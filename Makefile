@@ -7,10 +7,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	done || true)
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One test at a time to each process that shares them, so that all end together.
-PYTEST := $(BIN)/python -m pytest --maxschedchunk 1
-# Processes that share the tests. Many tests wait for servers: a few more than cores is quicker.
-JOBS ?= 3
+PYTEST := $(BIN)/python -m pytest
+# Processes that share the tests. Many tests wait for servers: more of them than cores is quicker.
+JOBS ?= 4
 # Further arguments for pytest, e.g. make unit ARGS='-k join -x'
 ARGS ?=
 # The workflow that `make up` runs once everything is up.
@@ -72,7 +71,7 @@ simulate: venv-dev ## Random workflows under random schedules, for longer (ARGS=
 
 .PHONY: integration
 integration: venv-dev ## Tests on real servers, which they start themselves
-	$(PYTEST) tests/integration -n $(JOBS) $(ARGS)
+	$(PYTEST) tests/integration -n $(JOBS) --maxschedchunk 1 $(ARGS)
 
 .PHONY: conformance
 conformance: venv-dev ## Recorded behaviour against a running Celeriac, over HTTP
