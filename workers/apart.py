@@ -59,9 +59,9 @@ class Apart(Generic[A, R]):
         when there is none.
         """
         while True:
-            began = time.monotonic()
             fresh = self._child is None
             child = self._child = self._child or _Child(self._call)
+            began = time.monotonic()
             try:
                 returned: R = child.ask(argument, seconds)
                 return returned

@@ -204,8 +204,9 @@ class QoS(redis.QoS):
     def restore_unacked_once(self, stderr: Any = None) -> None:
         try:
             self.tell()
-        except self.channel.connection_errors as err:
-            log.warning("could not acknowledge, they will come again: %s", err)
+        except Exception as err:
+            # Of whatever kind: a channel may outlive its connection, and then lacks all it needs.
+            log.warning("could not acknowledge, they will come again: %r", err)
         super().restore_unacked_once(stderr)
 
 
@@ -339,7 +340,8 @@ class Poller(redis.MultiChannelPoller):
         super().on_poll_start()
 
     def _listening(self) -> list[Channel]:
-        return [each for each in self._channels if each.active_queues]
+        # A copy, made in one go: the thread that renews asks while channels come and go.
+        return [each for each in list(self._channels) if each.active_queues]
 
     def _tell(self) -> None:
         self._will_tell = False
@@ -357,7 +359,7 @@ class Poller(redis.MultiChannelPoller):
         for channel in self._listening():
             try:
                 channel.qos.renew()
-            except channel.connection_errors as err:
+            except Exception as err:
                 # The loop that reads messages deals with the connection.
                 log.debug("could not renew the messages in hand: %s", err)
 

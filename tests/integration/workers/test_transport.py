@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from kombu import Connection
 
 from tests.integration.workers.conftest import Send, Start
 from tests.processes import wait_for
@@ -133,3 +134,17 @@ def test_what_cannot_be_read_is_put_aside_wherever_it_stands(
         send({"n": 9})
         wait_for(lambda: "x:9" in applied(client), what=it.output)
         assert "Traceback" not in it.output()
+
+
+def test_a_channel_that_outlives_its_connection_closes_all_the_same(
+    clean_redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Kombu gives the connection up when it cannot close a channel, and closes that later."""
+    connection = Connection(clean_redis_url, transport="workers.transport:Transport")
+    channel = connection.channel()
+    channel.qos.ack("what is not told yet")
+    channel._disconnect_pools()
+    connection._do_close_transport()
+    channel.close()
+    assert channel.closed
+    assert "they will come again" in caplog.text
