@@ -18,7 +18,7 @@ from tests.processes import wait_for
 
 
 class Between:
-    """Stands between a worker and Redis; keeps back what Redis says of scripts, when told to."""
+    """Stands between a worker and Redis; keeps back which messages Redis has, when told to."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -62,7 +62,8 @@ class Between:
                     if key.fileobj is server:
                         client.sendall(data)
                         continue
-                    if self.keep_back.is_set() and b"EVAL" in data:
+                    # Of the scripts only the one that takes messages.
+                    if self.keep_back.is_set() and b"'RPOP'" in data:
                         both.unregister(server)
                         self.kept.append(client)
                     server.sendall(data)
